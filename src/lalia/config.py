@@ -1,0 +1,233 @@
+"""Reading the settings of a run: load, override, check, save.
+
+Settings come from YAML and from ``key.path=value`` overrides. Every problem is reported at once, with its key path.
+Paths in a file are relative to that file, paths in an override and the folder of the runs to the working directory;
+all are kept absolute.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from lalia.errors import ConfigError, nearest_choice
+from lalia.settings import RunSettings
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 as people write it: ``1e-3`` is a number, a key stands once, aliases are refused."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.events.AliasEvent):
+            raise yaml.constructor.ConstructorError(None, None, "aliases are not allowed", self.peek_event().start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, (dict, list)):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be text or a number", node.start_mark)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"'{key}' stands twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
+)
+
+# settings that name a place, relative to the file that they stand in
+_PATH_KEYS = (("data", "metadata"), ("data", "audio_dir"), ("split", "path"))
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunSettings:
+    """Read the settings of a run from YAML and apply overrides.
+
+    Args:
+        path: a YAML file; a run's own ``config.yaml`` gives the same run.
+        overrides: ``key.path=value``, the value in YAML. Changing a ``kind`` drops the old variant's keys.
+
+    Raises:
+        ConfigError: lists every problem with its key path.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as cause:
+        raise ConfigError(f"Cannot read the settings '{path}': {cause.strerror or cause}.") from cause
+    except UnicodeDecodeError as cause:
+        raise ConfigError(f"{path.name} is not UTF-8 text. Save it as UTF-8.") from cause
+    values = _parse_yaml(text, path.name)
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path.name} must hold settings such as 'name: my-run', got {type(values).__name__}.")
+    _resolve_paths(values, path.absolute().parent)
+    for override in overrides:
+        _apply_override(values, override)
+    if isinstance(values.setdefault("runs", "runs"), str):
+        values["runs"] = _absolute(values["runs"], Path.cwd())
+    return _validate(values, path.name)
+
+
+def save_config(settings: RunSettings, path: str | Path) -> None:
+    """Write the settings as resolved, so that ``load_config`` gives them back."""
+    Path(path).write_text(
+        yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True), encoding="utf-8"
+    )
+
+
+def identity_json(settings: RunSettings) -> str:
+    """Return the settings that change what a run computes, as canonical JSON: no name, no place, no report."""
+    values = settings.model_dump(mode="json")
+    for key in ("name", "runs", "report"):
+        values.pop(key)
+    for key in ("metadata", "audio_dir"):
+        values["data"].pop(key)
+    values["split"].pop("path", None)
+    values["train"].pop("workers")
+    return json.dumps(values, sort_keys=True, allow_nan=False)
+
+
+def _parse_yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, RecursionError, ValueError) as cause:
+        raise ConfigError(f"{where} is not valid YAML: {' '.join(str(cause).split())}") from cause
+
+
+def _resolve_paths(values: dict[str, Any], folder: Path) -> None:
+    """Make the paths of a mapping of settings absolute, those it names."""
+    for keys in _PATH_KEYS:
+        holder: Any = values
+        for key in keys[:-1]:
+            holder = holder.get(key) if isinstance(holder, dict) else None
+        if isinstance(holder, dict) and isinstance(holder.get(keys[-1]), str):
+            holder[keys[-1]] = _absolute(holder[keys[-1]], folder)
+    model = values.get("model")
+    encoder = model.get("encoder") if isinstance(model, dict) else None
+    # an encoder is a folder only where that folder is: anything else is an id of the hub
+    if isinstance(encoder, str) and (folder / Path(encoder).expanduser()).is_dir():
+        values["model"]["encoder"] = _absolute(encoder, folder)
+
+
+def _absolute(place: str, folder: Path) -> str:
+    if "://" in place:
+        return place
+    return str((folder / Path(place).expanduser()).absolute().resolve())
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    key_path, equals, text = override.partition("=")
+    keys = key_path.strip().split(".")
+    if not equals or not all(keys):
+        raise ConfigError(f"Cannot read the override '{override}'. Write key.path=value, such as train.epochs=5.")
+    value = _parse_yaml(text, f"the override '{override}'") if text.strip() else None
+    nested: dict[str, Any] = {keys[-1]: value}
+    for key in reversed(keys[:-1]):
+        nested = {key: nested}
+    _resolve_paths(nested, Path.cwd())
+    _merge(values, nested)
+
+
+def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
+    kind = new.get("kind")
+    if kind is not None and into.get("kind", kind) != kind:
+        into.clear()
+    for key, value in new.items():
+        old = into.get(key)
+        if isinstance(value, dict) and isinstance(old, str) and key in ("adapt", "pooling", "head", "split"):
+            old = into[key] = {"kind": old}
+        if isinstance(value, dict) and isinstance(old, dict):
+            _merge(old, value)
+        else:
+            into[key] = value
+
+
+def _validate(values: dict[str, Any], where: str) -> RunSettings:
+    try:
+        return RunSettings.model_validate(values)
+    except ValidationError as cause:
+        problems = list(dict.fromkeys(_problems(cause)))
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    raise ConfigError(f"{where} has {count}: " + "; ".join(problems) + ".")
+
+
+def _problems(error: ValidationError) -> Iterator[str]:
+    """Say each error in the user's words; where a setting has several types, the attempts become one problem."""
+    attempts: dict[tuple[str, str], list[str]] = {}
+    for found in error.errors():
+        place, fields = _place(found["loc"])
+        value, kind, context = found["input"], found["type"], found.get("ctx", {})
+        if (kind == "string_type" and isinstance(value, dict)) or (kind == "model_type" and isinstance(value, str)):
+            continue  # the other type of this setting has the better complaint
+        if kind == "extra_forbidden":
+            folder, _, key = place.rpartition(".")
+            nearest = nearest_choice(key, fields)
+            hint = f" (did you mean {folder + '.' if folder else ''}{nearest}?)" if nearest else ""
+            yield f"{place} is not a setting{hint}"
+        elif kind == "missing":
+            yield f"{place} is missing"
+        elif kind == "union_tag_invalid":
+            yield f"{place}.kind must be one of {context['expected_tags']}, got '{context['tag']}'"
+        elif kind == "union_tag_not_found":
+            yield f"{place}.kind is missing"
+        elif kind == "value_error":
+            yield f"{place}: {context['error']}" if place else str(context["error"])
+        else:
+            attempts.setdefault((place, _shown(value)), []).append(_plain(found["msg"]))
+    for (place, shown), messages in attempts.items():
+        yield f"{place} must be {' or '.join(dict.fromkeys(messages))}, got {shown}"
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _plain(message: str) -> str:
+    """Say pydantic's expectations as people do."""
+    message = re.sub(r", unable to parse.*", "", message[:1].lower() + message[1:])
+    for theirs, ours in (
+        ("greater than or equal to", "at least"),
+        ("less than or equal to", "at most"),
+        ("greater than", "more than"),
+    ):
+        message = message.replace(theirs, ours)
+    return message.removeprefix("input should be ")
+
+
+# how pydantic names the alternatives of a union in an error's location
+_TYPE_NAME = re.compile(r"^(str|int|float|bool|(constrained|literal|function|lax|tuple)[-\[].*|.*\[key\])$")
+
+
+def _place(location: tuple[int | str, ...]) -> tuple[str, list[str]]:
+    """Return the key path of an error without pydantic's names of variants, and the keys known at its last step."""
+    keys: list[str] = []
+    models: list[type[BaseModel]] = [RunSettings]
+    for step in location:
+        fields = {name: field for model in models for name, field in model.model_fields.items()}
+        if isinstance(step, str) and step in fields:
+            keys.append(step)
+            models = list(_models_in(fields[step].annotation))
+            continue
+        variants = [
+            m for m in models if step in (m.__name__, m.model_fields.get("kind") and m.model_fields["kind"].default)
+        ]
+        if variants:
+            models = variants
+        elif not _TYPE_NAME.match(str(step)):
+            keys.append(str(step))  # a position in a list, or a key that no setting has
+    last = {name for model in models for name in model.model_fields}
+    return ".".join(keys), sorted(last)
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in getattr(annotation, "__args__", ()):
+        yield from _models_in(part)

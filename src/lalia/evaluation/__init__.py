@@ -1,0 +1,1 @@
+"""From a rater and recordings to scores, and from scores to numbers."""

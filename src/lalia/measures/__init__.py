@@ -1,0 +1,1 @@
+"""Numbers from ratings and scores: pure functions on numpy."""

@@ -1,0 +1,1 @@
+"""Waveform to frames to embedding to scores: pure torch, no settings and no tables."""

@@ -1,0 +1,1 @@
+"""Speech encoders read as a stem and numbered blocks."""
