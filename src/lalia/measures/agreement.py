@@ -1,0 +1,113 @@
+"""How well scores agree with ratings in order and size.
+
+Everywhere there is one rating and one score per row and none missing, and ``weights`` has shape (..., rows): how often
+each row was drawn. Values have the shape of the leading axes.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lalia.measures.weighted import Floats, as_numbers, divide, find_ties, over_replicates, same_size
+
+# below this share of the mean square, a variance is rounding error
+_VARIANCE_FLOOR = 1e-12
+
+
+def pearson(ratings: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Floats:
+    """Return the linear correlation; NaN with fewer than 3 rows, or if either side is constant."""
+    x, y = (_standard(values) for values in same_size(as_numbers(ratings), as_numbers(scores)))
+    columns = np.column_stack([np.ones_like(x), x, y, x * x, y * y, x * y])
+
+    def compute(block: Floats) -> Floats:
+        sums = block @ columns
+        total = sums[:, 0]
+        x_mean, y_mean, xx, yy, xy = divide(sums[:, 1:], np.where(total >= 3, total, 0)[:, np.newaxis]).T
+        x_variance, y_variance = xx - x_mean**2, yy - y_mean**2
+        varies = (x_variance > _VARIANCE_FLOOR * xx) & (y_variance > _VARIANCE_FLOOR * yy)
+        spread = np.sqrt(np.where(varies, x_variance * y_variance, 0))
+        return np.clip(divide(xy - x_mean * y_mean, spread), -1, 1)
+
+    return over_replicates(compute, weights, x.size)
+
+
+def spearman(ratings: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Floats:
+    """Return the rank correlation, ties sharing their mean rank; NaN where Pearson's would be.
+
+    Under weights a group of ties that weighs w has its mean rank in the repeated sample, so that the squared ranks
+    around their mean sum to (N^3 - sum of w^3) / 12 (Kendall, Rank Correlation Methods, 1948, ch. 3).
+
+    Example:
+        >>> round(float(spearman([1, 2, 2, 4], [0.1, 0.5, 0.3, 0.9])), 4)
+        0.9487
+    """
+    x, y = same_size(as_numbers(ratings), as_numbers(scores))
+    x_ties, y_ties = find_ties(x), find_ties(y)
+
+    def compute(block: Floats) -> Floats:
+        total = block.sum(axis=1)
+        x_rank, x_square = _centred_ranks(x_ties.sum(block), total)
+        y_rank, y_square = _centred_ranks(y_ties.sum(block), total)
+        product = np.take(x_rank, x_ties.group, axis=1)
+        product *= np.take(y_rank, y_ties.group, axis=1)
+        product *= block
+        spread = np.where(total >= 3, np.sqrt(x_square * y_square), 0)
+        return np.clip(divide(product.sum(axis=1), spread), -1, 1)
+
+    return over_replicates(compute, weights, x.size)
+
+
+def mae(ratings: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Floats:
+    """Return the mean absolute difference in units of the scale; NaN without rows."""
+    x, y = same_size(as_numbers(ratings), as_numbers(scores))
+    difference = np.abs(x - y)
+    return over_replicates(lambda block: divide(block @ difference, block.sum(axis=1)), weights, x.size)
+
+
+def qwk(level_index: ArrayLike, predicted_index: ArrayLike, n_levels: int, weights: ArrayLike | None = None) -> Floats:
+    """Return Cohen's kappa with quadratic weights over the full scale, used levels or not.
+
+    NaN if all true levels are equal: then it is 0 whatever the prediction. Else equals
+    ``sklearn.metrics.cohen_kappa_score(..., labels=range(n_levels), weights="quadratic")``, from moments: the
+    disagreement expected by chance is E[i^2] + E[j^2] - 2 E[i] E[j].
+
+    Args:
+        level_index: positions of the true levels on the scale, from 0.
+        predicted_index: positions of the predicted levels on the scale, from 0.
+        n_levels: the length of the scale.
+
+    Raises:
+        ValueError: if an index lies outside 0 to ``n_levels`` - 1.
+
+    Example:
+        >>> round(float(qwk([0, 1, 3, 3], [0, 3, 3, 1], n_levels=4)), 3)
+        0.407
+    """
+    true, predicted = same_size(as_numbers(level_index), as_numbers(predicted_index))
+    for index in (true, predicted):
+        if not np.isin(index, np.arange(n_levels)).all():
+            raise ValueError(f"level indices must be whole numbers from 0 to {n_levels - 1}, got {np.unique(index)}")
+    columns = np.column_stack([np.ones_like(true), true, predicted, true**2, predicted**2, (true - predicted) ** 2])
+
+    def compute(block: Floats) -> Floats:
+        total, i_sum, j_sum, ii, jj, disagreement = (block @ columns).T
+        expected = total * (ii + jj) - 2 * i_sum * j_sum
+        varies = total * ii - i_sum**2 > _VARIANCE_FLOOR * total * ii
+        return 1 - divide(total * disagreement, np.where(varies, expected, 0))
+
+    return over_replicates(compute, weights, true.size)
+
+
+def _standard(values: Floats) -> Floats:
+    """Centre and bring to at most 1, so that no sum of squares loses digits, overflows or underflows."""
+    if not values.size:
+        return values
+    centred: Floats = values - values.mean()
+    centred /= np.abs(centred).max() or 1.0
+    return centred
+
+
+def _centred_ranks(group_weights: Floats, total: Floats) -> tuple[Floats, Floats]:
+    """Return the rank of each group of ties around the mean rank, and the sum of squares over the rows."""
+    ranks = np.cumsum(group_weights, axis=1) - group_weights / 2 - total[:, np.newaxis] / 2
+    squares = (total * total * total - (group_weights * group_weights * group_weights).sum(axis=1)) / 12
+    return ranks, squares
