@@ -1,0 +1,33 @@
+# make demo: environment, then the main job on the built-in corpus. make test: environment, then all tests.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test test-slow check format clean
+
+# the environment is made again when what it should hold changes
+.venv/.made: pyproject.toml constraints.txt
+	@echo "Making the environment in .venv"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[dev]'
+	@touch .venv/.made
+
+demo: .venv/.made
+	$(BIN)/lalia demo
+
+test: .venv/.made
+	$(BIN)/python -m pytest
+
+test-slow: .venv/.made
+	$(BIN)/python -m pytest -m slow
+
+check: .venv/.made
+	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests
+	$(BIN)/mypy
+
+format: .venv/.made
+	$(BIN)/ruff format src tests
+	$(BIN)/ruff check --fix src tests
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache lalia-demo

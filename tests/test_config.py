@@ -1,0 +1,150 @@
+"""Settings: what is read, what is refused, and in which words."""
+
+from pathlib import Path
+
+import pytest
+
+from lalia.config import identity_json, load_config, save_config
+from lalia.errors import ConfigError
+from lalia.settings import FullAdapt, PartialAdapt, RandomEncoder, RandomSplit
+
+MINIMAL = "data: {metadata: table.csv}\nmodel: {encoder: 'random:wavlm'}\n"
+
+
+@pytest.fixture
+def run_yaml(tmp_path: Path) -> Path:
+    path = tmp_path / "run.yaml"
+    path.write_text(MINIMAL)
+    return path
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_all_problems_are_reported_at_once_with_the_nearest_names(run_yaml):
+    write(run_yaml, MINIMAL + "train: {epoch: 5, epochs: 0}\nsplit: {kind: fold}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(run_yaml)
+    assert str(caught.value) == (
+        "run.yaml has 3 problems: split.kind must be one of 'random', 'column', 'folds', 'file', got 'fold'; "
+        "train.epoch is not a setting (did you mean train.epochs?); train.epochs must be at least 1, got 0."
+    )
+
+
+def test_a_missing_setting_is_named(run_yaml):
+    with pytest.raises(ConfigError, match=r"run.yaml has 1 problem: data.metadata is missing\."):
+        load_config(write(run_yaml, "data: {}\nmodel: {encoder: x}\n"))
+
+
+def test_an_unknown_key_of_a_variant_is_named_with_its_path(run_yaml):
+    with pytest.raises(ConfigError, match=r"model.encoder.widht is not a setting \(did you mean model.encoder.width\?"):
+        load_config(run_yaml, ["model.encoder={random: wavlm, widht: 3}"])
+
+
+def test_a_setting_of_several_types_gives_one_problem(run_yaml):
+    with pytest.raises(ConfigError, match="model.layers must be 'last' or 'weighted' or a valid integer, got 'frist'"):
+        load_config(run_yaml, ["model.layers=frist"])
+
+
+def test_proportions_are_compared_with_a_tolerance(run_yaml):
+    split = load_config(run_yaml, ["split={train: 0.7, validation: 0.2, test: 0.1}"]).split
+    assert split == RandomSplit(train=0.7, validation=0.2, test=0.1)
+
+
+def test_proportions_that_do_not_add_up_are_refused(run_yaml):
+    with pytest.raises(ConfigError, match="split: train, validation and test must add up to 1, got 0.9"):
+        load_config(run_yaml, ["split={train: 0.6, validation: 0.2, test: 0.1}"])
+
+
+def test_a_level_cannot_be_a_missing_code(run_yaml):
+    with pytest.raises(ConfigError, match=r"data.scale: \[4.0\] cannot be both a level and a missing code"):
+        load_config(run_yaml, ["data.scale.missing=[4]"])
+
+
+def test_present_from_must_be_a_level_above_the_first(run_yaml):
+    with pytest.raises(ConfigError, match=r"present_from must be one of \[2.0, 3.0, 4.0\], got 1.0"):
+        load_config(run_yaml, ["data.scale.present_from=1"])
+
+
+def test_hop_longer_than_window_is_refused(run_yaml):
+    with pytest.raises(ConfigError, match="hop_seconds must not be more than window_seconds"):
+        load_config(run_yaml, ["audio.window_seconds=10", "audio.hop_seconds=20"])
+
+
+def test_numbers_in_scientific_notation_are_numbers(run_yaml):
+    assert load_config(run_yaml, ["train.learning_rate=1e-3"]).train.learning_rate == 0.001
+
+
+def test_text_is_short_for_a_kind(run_yaml):
+    assert load_config(run_yaml, ["model.adapt=full"]).model.adapt == FullAdapt()
+
+
+def test_changing_a_kind_drops_the_settings_of_the_old_one(run_yaml):
+    write(run_yaml, "data: {metadata: t.csv}\nmodel: {encoder: x, adapt: {kind: partial, last: 2}}\n")
+    assert load_config(run_yaml, ["model.adapt.last=3"]).model.adapt == PartialAdapt(last=3)
+    assert load_config(run_yaml, ["model.adapt.kind=full"]).model.adapt == FullAdapt()
+
+
+def test_random_encoder_is_read_from_text(run_yaml):
+    assert load_config(run_yaml).model.encoder == RandomEncoder(random="wavlm")
+
+
+def test_paths_in_a_file_are_relative_to_the_file(run_yaml, tmp_path):
+    assert load_config(run_yaml).data.metadata == str(tmp_path / "table.csv")
+
+
+def test_paths_in_an_override_are_relative_to_the_working_directory(run_yaml, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert load_config(run_yaml, ["data.metadata=t.csv"]).data.metadata == str(tmp_path / "elsewhere" / "t.csv")
+
+
+def test_an_encoder_that_is_not_a_folder_stays_an_id(run_yaml):
+    assert load_config(run_yaml, ["model.encoder=microsoft/wavlm-base"]).model.encoder == "microsoft/wavlm-base"
+
+
+def test_saved_settings_give_the_same_run(run_yaml, tmp_path):
+    settings = load_config(run_yaml, ["data.scale.recode={1.5: 1}", "model.adapt={kind: partial, last: 0.5}", "seed=7"])
+    save_config(settings, tmp_path / "saved.yaml")
+    assert load_config(tmp_path / "saved.yaml") == settings
+
+
+def test_identity_does_not_change_with_name_and_place(run_yaml):
+    one = load_config(run_yaml)
+    other = load_config(run_yaml, ["name=other", "runs=/elsewhere", "data.metadata=/a/b.csv"])
+    assert identity_json(one) == identity_json(other)
+
+
+def test_identity_changes_with_what_is_computed(run_yaml):
+    assert identity_json(load_config(run_yaml)) != identity_json(load_config(run_yaml, ["train.epochs=31"]))
+
+
+def test_settings_are_frozen(run_yaml):
+    with pytest.raises(ValueError, match="frozen"):
+        load_config(run_yaml).seed = 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed: [1", "run.yaml is not valid YAML"),
+        ("seed: 1\nseed: 2\n", "'seed' stands twice"),
+        ("a: &a [1]\nb: *a\n", "aliases are not allowed"),
+        ("- 1\n", "run.yaml must hold settings such as 'name: my-run', got list"),
+    ],
+)
+def test_yaml_that_is_not_settings_is_refused(run_yaml, text, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(write(run_yaml, text))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"Cannot read the settings '.*nowhere.yaml': No such file"):
+        load_config(tmp_path / "nowhere.yaml")
+
+
+def test_an_override_without_a_value_is_refused(run_yaml):
+    with pytest.raises(ConfigError, match=r"Cannot read the override 'train'\. Write key.path=value"):
+        load_config(run_yaml, ["train"])
