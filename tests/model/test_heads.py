@@ -1,0 +1,215 @@
+import math
+
+import pytest
+import torch
+
+from lalia.errors import ModelError
+from lalia.model.heads import build_head
+from lalia.scale import Scale
+
+SCALE = Scale((1, 2, 3, 4), present_from=2)
+NAN = torch.nan
+HEADS = [("binary", ""), ("ordinal", "cumulative"), ("ordinal", "corn"), ("regression", "")]
+# the first trait is rated 1, 1, 2, 4, the second once, the third never
+RATINGS = torch.tensor([[1.0, 3.0, NAN], [1.0, NAN, NAN], [2.0, NAN, NAN], [4.0, NAN, NAN]])
+
+
+def make_head(kind="ordinal", method="cumulative", n_traits=3, scale=SCALE, **settings):
+    return build_head(kind, method=method, width=5, n_traits=n_traits, scale=scale, **settings)
+
+
+def raw_of_zero_input(head):
+    """What the head says where every input of the outputs is 0: the base rates."""
+    for output in head.outputs:
+        for name, weight in output.named_parameters():
+            if name.endswith("weight"):
+                torch.nn.init.zeros_(weight)
+    return head(torch.zeros(1, 5))
+
+
+@pytest.mark.parametrize(("kind", "method"), HEADS)
+@pytest.mark.parametrize("hidden", [(), (7,), (7, 6)])
+@pytest.mark.parametrize("shared", [True, False])
+def test_raw_outputs_and_scores_have_their_shapes(kind, method, hidden, shared):
+    head = make_head(kind, method, hidden=hidden, shared=shared, dropout=0.1)
+    raw = head(torch.randn(2, 5))
+    assert raw.shape == (2, 3, 3 if kind == "ordinal" else 1)
+    assert all(values.shape == (2, 3) for values in head.decode(raw))
+
+
+def test_separate_heads_do_not_start_from_the_same_weights():
+    head = make_head(hidden=(7,), shared=False)
+    first, second, _ = (stack.state_dict() for stack in head.layers.stacks)
+    assert not torch.equal(first["2.weight"], second["2.weight"])
+    assert not torch.equal(head.outputs[0].latent.weight, head.outputs[1].latent.weight)
+
+
+def test_the_seed_decides_the_initial_weights():
+    torch.manual_seed(3)
+    head = make_head(hidden=(7,))
+    torch.manual_seed(3)
+    again = make_head(hidden=(7,))
+    assert all(torch.equal(a, b) for a, b in zip(head.parameters(), again.parameters(), strict=True))
+
+
+def test_shared_traits_share_the_hidden_layers_and_separate_ones_do_not():
+    def traits_that_feel(shared):
+        head = make_head(hidden=(7,), shared=shared, layer_norm=False)
+        head(torch.randn(2, 5))[:, 0].sum().backward()
+        return [any(p.grad.any() for p in stack.parameters()) for stack in head.layers.stacks]
+
+    assert traits_that_feel(shared=True) == [True]
+    assert traits_that_feel(shared=False) == [True, False, False]
+
+
+def test_cumulative_decoding_by_hand():
+    head = make_head(n_traits=1)
+    reach = torch.tensor([[[0.9, 0.6, 0.2]]])
+    scores = head.decode(torch.logit(reach))
+    torch.testing.assert_close(scores.score, torch.tensor([[1 + 0.9 + 0.6 + 0.2]]))
+    torch.testing.assert_close(scores.level, torch.tensor([[3.0]]))
+    torch.testing.assert_close(scores.probability, torch.tensor([[0.9]]))
+
+
+def test_corn_decoding_multiplies_the_conditional_probabilities():
+    head = make_head(method="corn", n_traits=1)
+    scores = head.decode(torch.logit(torch.tensor([[[0.9, 0.6, 0.5]]])))
+    torch.testing.assert_close(scores.score, torch.tensor([[1 + 0.9 + 0.54 + 0.27]]))
+    torch.testing.assert_close(scores.level, torch.tensor([[3.0]]))
+
+
+def test_expected_level_and_presence_follow_an_uneven_scale():
+    head = make_head(n_traits=1, scale=Scale((0, 10, 100), present_from=100))
+    scores = head.decode(torch.logit(torch.tensor([[[0.8, 0.3]]])))
+    torch.testing.assert_close(scores.score, torch.tensor([[0.8 * 10 + 0.3 * 90]]))
+    torch.testing.assert_close(scores.level, torch.tensor([[10.0]]))
+    torch.testing.assert_close(scores.probability, torch.tensor([[0.3]]))
+
+
+def test_binary_decoding_gives_a_probability_and_no_level():
+    scores = make_head("binary", n_traits=1).decode(torch.tensor([[[0.0]]]))
+    assert scores.score.item() == scores.probability.item() == 0.5
+    assert scores.level.isnan().all()
+
+
+def test_regression_decoding_takes_the_lower_of_two_equally_near_levels():
+    scores = make_head("regression", n_traits=4).decode(torch.tensor([[[2.5], [2.51], [-3.0], [9.0]]]))
+    assert scores.level.tolist() == [[2.0, 3.0, 1.0, 4.0]]
+    torch.testing.assert_close(scores.score, torch.tensor([[2.5, 2.51, -3.0, 9.0]]))
+
+
+def test_regression_probability_is_that_of_a_normal_error_above_the_boundary():
+    head = make_head("regression", n_traits=1)
+    head.set_residual_sd(torch.tensor([0.5]))
+    # the boundary lies at 1.5: one standard deviation below a score of 2
+    torch.testing.assert_close(head.decode(torch.tensor([[[2.0]]])).probability, torch.tensor([[0.8413447]]))
+
+
+def test_residual_sd_keeps_what_it_has_for_nan_and_is_never_zero():
+    head = make_head("regression")
+    head.set_residual_sd(torch.tensor([NAN, 0.0, 0.7]))
+    torch.testing.assert_close(head.residual_sd, torch.tensor([1.5, 0.0015, 0.7]))
+
+
+@pytest.mark.parametrize(("kind", "method"), HEADS)
+def test_scores_of_a_diverged_head_are_nan_and_no_level(kind, method):
+    head = make_head(kind, method)
+    scores = head.decode(torch.full_like(head(torch.zeros(1, 5)), NAN))
+    assert all(values.isnan().all() for values in scores)
+
+
+@pytest.mark.parametrize("method", ["cumulative", "corn"])
+def test_reach_probabilities_fall_for_any_input_after_any_step(method):
+    head = make_head(method=method)
+    optimizer = torch.optim.SGD(head.parameters(), lr=10.0)
+    for _ in range(3):
+        optimizer.zero_grad()
+        # pull the thresholds against their order
+        (head(torch.randn(4, 5)) * torch.tensor([1.0, 0.0, -1.0])).sum().backward()
+        optimizer.step()
+    assert (head.reach_probabilities(head(torch.randn(9, 5))).diff(dim=-1) <= 0).all()
+
+
+@pytest.mark.parametrize("method", ["cumulative", "corn"])
+def test_ordinal_head_starts_where_each_level_is_equally_likely(method):
+    head = make_head(method=method)
+    reach = head.reach_probabilities(raw_of_zero_input(head))
+    torch.testing.assert_close(reach[0, 0], torch.tensor([0.75, 0.5, 0.25]))
+
+
+@pytest.mark.parametrize("method", ["cumulative", "corn"])
+def test_ordinal_head_started_from_ratings_gives_their_smoothed_shares(method):
+    head = make_head(method=method)
+    head.start_from_ratings(RATINGS)
+    reach = head.reach_probabilities(raw_of_zero_input(head))[0]
+    # counts 2, 1, 0, 1 and a quarter more of each
+    torch.testing.assert_close(reach[0], torch.tensor([2.75 / 5, 1.5 / 5, 1.25 / 5]))
+    torch.testing.assert_close(reach[1], torch.tensor([1.75 / 2, 1.5 / 2, 0.25 / 2]))
+    torch.testing.assert_close(reach[2], torch.tensor([0.75, 0.5, 0.25]))
+
+
+def test_binary_head_started_from_ratings_gives_the_smoothed_share_of_presence():
+    head = make_head("binary")
+    head.start_from_ratings(RATINGS)
+    torch.testing.assert_close(
+        head.decode(raw_of_zero_input(head)).probability, torch.tensor([[2.75 / 5, 1.75 / 2, 0.75]])
+    )
+
+
+def test_regression_head_started_from_ratings_gives_their_mean():
+    head = make_head("regression")
+    head.start_from_ratings(RATINGS)
+    torch.testing.assert_close(head.decode(raw_of_zero_input(head)).score, torch.tensor([[2.0, 3.0, 2.5]]))
+
+
+def test_regression_output_scales_with_the_range():
+    torch.manual_seed(0)
+    small = make_head("regression", scale=Scale((1, 4), present_from=4))
+    torch.manual_seed(0)
+    large = make_head("regression", scale=Scale((0, 100), present_from=100))
+    embedding = torch.randn(6, 5)
+    torch.testing.assert_close((small(embedding) - 2.5) / 1.5, (large(embedding) - 50) / 50)
+
+
+def test_level_index_is_that_of_the_scale():
+    values = torch.tensor([[0.0, 1.5, 1.51], [2.5, 3.49, 9.0]])
+    assert make_head().scale.level_index(values).tolist() == SCALE.level_index(values.numpy()).tolist()
+
+
+def test_two_levels_are_enough_for_an_ordinal_head():
+    head = make_head(scale=Scale((0, 1), present_from=1), n_traits=1)
+    raw = head(torch.randn(2, 5))
+    raw.sum().backward()
+    assert raw.shape == (2, 1, 1)
+    assert math.isfinite(head.outputs[0].first.grad.item())
+
+
+@pytest.mark.parametrize(("kind", "method"), HEADS)
+@pytest.mark.parametrize("shared", [True, False])
+def test_head_is_built_again_from_its_config(kind, method, shared):
+    settings = {"hidden": (7,), "dropout": 0.2, "layer_norm": False, "activation": "tanh", "shared": shared}
+    head = make_head(kind, method, **settings).eval()
+    again = build_head(**head.config, width=5, n_traits=3, scale=SCALE).eval()
+    again.load_state_dict(head.state_dict())
+    embedding = torch.randn(2, 5)
+    assert torch.equal(again(embedding), head(embedding))
+    assert again.config == head.config
+
+
+def test_dropout_is_off_in_eval_mode():
+    head = make_head(hidden=(7,), dropout=0.9).eval()
+    embedding = torch.randn(2, 5)
+    assert torch.equal(head(embedding), head(embedding))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kind": "ordnial"}, r"Unknown head 'ordnial'. Did you mean 'ordinal'\? Choose from binary, ordinal"),
+        ({"method": "coral"}, r"Unknown ordinal method 'coral'.* Choose from cumulative, corn"),
+        ({"activation": "glue"}, r"Unknown activation 'glue'. Did you mean 'gelu'\?"),
+    ],
+)
+def test_unknown_names_say_what_there_is(settings, message):
+    with pytest.raises(ModelError, match=message):
+        make_head(**settings)
