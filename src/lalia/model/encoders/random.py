@@ -1,0 +1,93 @@
+"""Small encoders with random weights, to train from scratch."""
+
+from collections.abc import Mapping
+from math import gcd
+from typing import Any
+
+from lalia.errors import EncoderError, suggest
+from lalia.model.encoders.base import EncoderSource, SpeechEncoder
+from lalia.model.encoders.families import (
+    architecture_keys,
+    build_model,
+    describe_config,
+    find_family,
+    make_config,
+)
+
+
+def make_random_encoder(
+    family: str,
+    *,
+    layers: int = 2,
+    width: int = 64,
+    heads: int = 4,
+    seed: int = 0,
+    config: Mapping[str, Any] | None = None,
+) -> SpeechEncoder:
+    """Return a small encoder with seeded random weights; the global random state stays as it was.
+
+    The wav2vec 2.0-like ones keep the standard kernels and strides, 50 frames a second, with narrower convolutions,
+    layer norms in the stem (cheap in batches) and blocks normalised before attention (stable from scratch); they want
+    normalised waveforms. Dropout is 0.1.
+
+    Args:
+        family: wav2vec2, hubert, wavlm or whisper.
+        layers: the number of blocks.
+        width: of the frames.
+        heads: attention heads of each block, a divisor of the width.
+        seed: of the weights.
+        config: further keys of the architecture's Hugging Face config, such as ``max_source_positions``.
+
+    Raises:
+        EncoderError: if the family or a key of ``config`` is unknown, or the sizes do not fit together.
+
+    Example:
+        >>> encoder = make_random_encoder("wavlm", layers=1, width=16, heads=2)
+        >>> encoder.n_blocks, encoder.width, encoder.min_samples
+        (1, 16, 400)
+    """
+    origin = f"Random encoder '{family}'"
+    found = find_family(family, origin)
+    if width % heads:
+        raise EncoderError(f"{origin}: width must be a multiple of heads, got {width} and {heads}.")
+    overrides = dict(config or {})
+    known = architecture_keys(found)
+    unknown = [key for key in overrides if key not in known]
+    if unknown:
+        raise EncoderError(f"{origin}: '{unknown[0]}' is not a key of its config.{suggest(unknown[0], known)}")
+    defaults = _whisper_defaults if family == "whisper" else _wav2vec2_defaults
+    made = make_config(found, defaults(layers, width, heads) | overrides, origin)
+    source = EncoderSource(
+        family=family,
+        name=f"random:{family}",
+        revision=None,
+        architecture=describe_config(found, made),
+        normalize=family != "whisper",
+        spectrogram=dict(found.spectrogram),
+    )
+    return found.encoder_class(build_model(found, made, origin, seed), source)
+
+
+def _wav2vec2_defaults(layers: int, width: int, heads: int) -> dict[str, Any]:
+    return {
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": 4 * width,
+        "conv_dim": [min(width, 512)] * 7,
+        "num_conv_pos_embedding_groups": gcd(16, width),
+        "feat_extract_norm": "layer",
+        "do_stable_layer_norm": True,
+    }
+
+
+def _whisper_defaults(layers: int, width: int, heads: int) -> dict[str, Any]:
+    return {
+        "d_model": width,
+        "encoder_layers": layers,
+        "encoder_attention_heads": heads,
+        "encoder_ffn_dim": 4 * width,
+        "dropout": 0.1,
+        "attention_dropout": 0.1,
+        "activation_dropout": 0.1,
+    }
