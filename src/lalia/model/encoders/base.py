@@ -93,7 +93,7 @@ class SpeechEncoder(nn.Module, ABC):
 
     @property
     @abstractmethod
-    def blocks(self) -> Sequence[nn.Module]:
+    def blocks(self) -> nn.ModuleList:
         """The blocks, that of depth 1 first."""
 
     @property
@@ -105,6 +105,11 @@ class SpeechEncoder(nn.Module, ABC):
     @abstractmethod
     def output_norm(self) -> nn.Module | None:
         """The normalisation after the last block, which counts as part of that depth; None where there is none."""
+
+    @property
+    def fixed_parameters(self) -> frozenset[str]:
+        """The paths of parameters that a full adaptation leaves as they are."""
+        return frozenset()
 
     @abstractmethod
     def count_frames(self, n_samples: Tensor) -> Tensor:
@@ -196,13 +201,18 @@ class SpeechEncoder(nn.Module, ABC):
     def depth_of(self, path: str) -> int:
         """Return the depth at which a parameter or module first acts, from its path within ``model``."""
         for depth, block in enumerate(self.blocks, start=1):
-            prefix = self._path_of(block)
+            prefix = self.path_of(block)
             if path == prefix or path.startswith(f"{prefix}."):
                 return depth
         norm = self.output_norm
-        if norm is not None and (path + ".").startswith(f"{self._path_of(norm)}."):
+        if norm is not None and (path + ".").startswith(f"{self.path_of(norm)}."):
             return self.n_blocks
         return 0
+
+    def path_of(self, wanted: nn.Module) -> str:
+        """Return the path of a module within ``model``."""
+        found: str = next(path for path, module in self.model.named_modules() if module is wanted)
+        return found
 
     def check_lengths(self, waveforms: Tensor, n_samples: Tensor) -> list[int]:
         """Return the numbers of real samples as integers.
@@ -239,9 +249,6 @@ class SpeechEncoder(nn.Module, ABC):
 
     def _gradients_at(self, depth: int) -> AbstractContextManager[Any]:
         return torch.set_grad_enabled(torch.is_grad_enabled() and depth >= self.first_changing_depth)
-
-    def _path_of(self, wanted: nn.Module) -> str:
-        return next(path for path, module in self.model.named_modules() if module is wanted)
 
 
 def has_trainable(module: nn.Module) -> bool:

@@ -51,7 +51,8 @@ class Wav2Vec2Encoder(SpeechEncoder):
     @property
     def blocks(self) -> nn.ModuleList:
         """The blocks, that of depth 1 first."""
-        return self.model.encoder.layers
+        blocks: nn.ModuleList = self.model.encoder.layers
+        return blocks
 
     @property
     def stem_modules(self) -> Sequence[nn.Module]:
@@ -92,16 +93,18 @@ class Wav2Vec2Encoder(SpeechEncoder):
 
     def context(self, frames: Frames) -> Context:
         """Return the attention mask and, for WavLM, the relative positions that the first block holds for all."""
-        bias = None
+        bias: Tensor | None = None
         if self.family == "wavlm":
             time = frames.values.shape[1]
-            bias = self.blocks[0].attention.compute_bias(time, time)
+            bias = self.model.encoder.layers[0].attention.compute_bias(time, time)
         return Context(frames.is_real[:, None, None, :], bias)
 
     def block(self, depth: int, values: Tensor, context: Context) -> Tensor:
         """Return the values of a depth from those of the depth below it."""
         shared = {} if context.position_bias is None else {"position_bias": context.position_bias}
-        output = self.blocks[depth - 1](values, attention_mask=context.attention_mask, **shared)
+        output: Tensor | tuple[Tensor, ...] = self.blocks[depth - 1](
+            values, attention_mask=context.attention_mask, **shared
+        )
         # WavLM's layers also hand the position bias on
         return output[0] if isinstance(output, tuple) else output
 
@@ -134,4 +137,5 @@ class Wav2Vec2Encoder(SpeechEncoder):
         if batch_norm is not None:
             # mHuBERT's batch norm shifts the zeros behind the end, which the convolution would then see
             hidden = batch_norm(hidden).masked_fill(~is_real[:, None], 0.0)
-        return positions.activation(positions.padding(positions.conv(hidden))).transpose(1, 2)
+        encoded: Tensor = positions.activation(positions.padding(positions.conv(hidden)))
+        return encoded.transpose(1, 2)

@@ -1,7 +1,10 @@
 """WavLM's attention as calls of its projections, so that whatever wraps them takes part."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from transformers.models.wavlm.modeling_wavlm import WavLMAttention
 
@@ -49,7 +52,7 @@ class CallingWavLMAttention(WavLMAttention):  # type: ignore[misc]
         return self.out_proj(attended), None, position_bias
 
 
-def call_projections(layers: nn.ModuleList) -> None:
+def call_projections(layers: Iterable[Any]) -> None:
     """Put :class:`CallingWavLMAttention` in place of each layer's attention, with the same parameters."""
     for layer in layers:
         old = layer.attention

@@ -22,6 +22,9 @@ class LogMel(nn.Module):
         hop_length: samples from one mel frame to the next.
     """
 
+    filters: Tensor
+    window: Tensor
+
     def __init__(self, *, n_mels: int, n_samples: int, rate_hz: int, n_fft: int, hop_length: int) -> None:
         super().__init__()
         self.n_samples = n_samples
@@ -94,6 +97,11 @@ class WhisperEncoder(SpeechEncoder):
         """The norm after the last block."""
         norm: nn.Module = self.model["encoder"].layer_norm
         return norm
+
+    @property
+    def fixed_parameters(self) -> frozenset[str]:
+        """The positions, which are sinusoids."""
+        return frozenset({"encoder.embed_positions.weight"})
 
     def count_frames(self, n_samples: Tensor) -> Tensor:
         """Return the number of frames that hold these numbers of samples: one for two mel frames."""
