@@ -7,10 +7,10 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def speaker_weights(speakers: Sequence[str], replicates: int, seed: int) -> NDArray[np.float32]:
-    """Draw as many speakers as there are, with replacement, and say how often each row came along.
+    """Draw as many speakers as there are, with replacement, and return how often each row came along.
 
     Recordings of one speaker resemble each other, so whole speakers are drawn with all their recordings (Field and
-    Welsh, Bootstrapping clustered data, J. R. Stat. Soc. B 69, 2007); drawing recordings gives intervals far too narrow.
+    Welsh, Bootstrapping clustered data, J. R. Stat. Soc. B 69, 2007); intervals from drawn recordings are too narrow.
     A speaker's weights depend on the seed and the set of speakers alone, not on the order or number of rows. Draw once
     per part and take the rated rows of each trait, ``weights[:, has_rating]``, so that traits stay paired.
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,13 +26,8 @@ def over_replicates(compute: Callable[[Floats], Floats], weights: ArrayLike | No
 
     Returns:
         Values of shape (...), the weights' leading axes.
-
-    Raises:
-        ValueError: if the weights' last axis is not ``n_rows`` long.
     """
-    given = np.ones(n_rows) if weights is None else np.asarray(weights)
-    if given.shape[-1:] != (n_rows,):
-        raise ValueError(f"weights must have shape (..., {n_rows}), one per row, got {given.shape}")
+    given = as_weights(weights, n_rows)
     values = np.full(math.prod(given.shape[:-1]), np.nan)
     if n_rows:
         flat = given.reshape(values.size, n_rows)
@@ -40,6 +35,14 @@ def over_replicates(compute: Callable[[Floats], Floats], weights: ArrayLike | No
         for start in range(0, values.size, step):
             values[start : start + step] = compute(flat[start : start + step].astype(np.float64))
     return values.reshape(given.shape[:-1])
+
+
+def as_weights(weights: ArrayLike | None, n_rows: int) -> NDArray[Any]:
+    """Return the weights, 1 per row for None; a last axis not as long as the rows is a ``ValueError``."""
+    given = np.ones(n_rows) if weights is None else np.asarray(weights)
+    if given.shape[-1:] != (n_rows,):
+        raise ValueError(f"weights must have shape (..., {n_rows}), one per row, got {given.shape}")
+    return given
 
 
 def divide(numerator: Floats, denominator: Floats) -> Floats:
