@@ -1,0 +1,232 @@
+"""From predictions to the numbers of ``metrics.json``: per part, per recording and per speaker, with intervals."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lalia.data.splits import PARTS
+from lalia.files import write_json
+from lalia.measures.metrics import METRICS, Judged, best_threshold
+from lalia.measures.uncertainty import interval, speaker_weights
+from lalia.scale import Scale
+
+Unit = Literal["recording", "speaker"]
+UNITS: tuple[Unit, ...] = ("recording", "speaker")
+
+# the probability from which on a trait is called present where nothing could be fitted
+_DEFAULT_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True)
+class Decision:
+    """From which probability on a trait is called present.
+
+    Attributes:
+        threshold: the probability.
+        reason: why it is the default of 0.5; None where it was fitted.
+    """
+
+    threshold: float
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A metric of one trait, and its value in every replicate.
+
+    Attributes:
+        value: NaN where the metric is undefined.
+        replicates: one value per draw of the speakers, shape (replicates,).
+        n: how many recordings or speakers (or traits, in a macro mean) entered.
+        reason: why the metric is undefined; None where it is defined.
+    """
+
+    value: float
+    replicates: NDArray[np.float64]
+    n: int
+    reason: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return value, 95 % interval and n, with null and a reason where there is no value."""
+        if np.isnan(self.value):
+            return {"value": None, "low": None, "high": None, "n": self.n, "reason": self.reason}
+        low, high = (None if np.isnan(bound) else bound for bound in interval(self.replicates))
+        return {"value": self.value, "low": low, "high": high, "n": self.n}
+
+
+def evaluate(
+    predictions: pd.DataFrame,
+    scale: Scale,
+    thresholds: Mapping[str, float],
+    *,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Return the metrics of each part, per recording and per speaker, with intervals that resample speakers.
+
+    A recording counts for a trait where the trait is rated. A speaker has the mean rating, score and probability of
+    these recordings, and the level nearest to the mean score (none from a binary head); the same thresholds hold.
+    The macro mean is over the traits in which a metric is defined. All traits of a part share the drawn speakers, and
+    a replicate of a macro mean is the mean over the traits that are defined in this draw.
+
+    Args:
+        predictions: columns recording, speaker, part, trait, rating, score, level, probability; one row per recording,
+            part and trait; NaN where there is no rating, and no level from a binary head.
+        scale: of the ratings and levels.
+        thresholds: of each trait, the probability from which on it is called present; a trait may lack one.
+        replicates: how often the speakers of a part are drawn.
+        seed: of the draws.
+
+    Returns:
+        ``[part][unit]["traits"][trait][metric]`` and ``[part][unit]["macro"][metric]`` for the parts that have rows and
+        the units recording and speaker; a metric is ``{"value", "low", "high", "n"}``, and ``"reason"`` where the value
+        is None. Each trait also has ``"counts"``: how many units are rated, present and at each level, and how many
+        speakers they are of.
+    """
+    parts = [part for part in PARTS if part in set(predictions["part"])]
+    return {
+        part: _evaluate_part(predictions[predictions["part"] == part], scale, thresholds, replicates, seed)
+        for part in parts
+    }
+
+
+def fit_decisions(predictions: pd.DataFrame, traits: Iterable[str], scale: Scale) -> dict[str, Decision]:
+    """Choose for each trait the threshold with the highest balanced accuracy on the recordings given.
+
+    Args:
+        predictions: those of the validation part, as for :func:`evaluate`.
+        traits: to decide on.
+        scale: of the ratings.
+
+    Returns:
+        A decision for each trait: 0.5 with a reason where there are no ratings or only one class.
+    """
+    decisions = {}
+    for trait in traits:
+        rows = predictions[(predictions["trait"] == trait) & predictions["rating"].notna()]
+        judged = _judge(rows, scale, None, "recording")
+        threshold = float("nan")
+        if judged.probability is not None:
+            threshold = best_threshold(judged.is_present, judged.probability)
+        if not np.isnan(threshold):
+            decisions[trait] = Decision(threshold, None)
+        elif judged.probability is None:
+            decisions[trait] = Decision(_DEFAULT_THRESHOLD, "no probability of presence for the validation part")
+        else:
+            what = f"only one class among the {judged.rows}" if len(rows) else "no rated recording"
+            decisions[trait] = Decision(_DEFAULT_THRESHOLD, f"{what} in the validation part")
+    return decisions
+
+
+def write_metrics(tree: Mapping[str, Any], path: str | Path) -> None:
+    """Write metrics as strict JSON under their final name at once."""
+    write_json(path, tree)
+
+
+def metrics_table(tree: Mapping[str, Any], part: str, unit: Unit) -> pd.DataFrame:
+    """Return the metrics of a part and unit as rows: trait ("macro" for the mean), metric, value, low, high, n."""
+    branch = tree[part][unit]
+    rows = [
+        {"trait": trait, "metric": metric.name, **found[metric.name]}
+        for trait, found in [*branch["traits"].items(), ("macro", branch["macro"])]
+        for metric in METRICS
+    ]
+    return pd.DataFrame(rows, columns=["trait", "metric", "value", "low", "high", "n"])
+
+
+def average_speakers(predictions: pd.DataFrame, scale: Scale) -> pd.DataFrame:
+    """Return a row per speaker and trait: means over the rated recordings, and the level nearest to the mean score."""
+    rated = predictions[predictions["rating"].notna()]
+    means = rated.groupby(["trait", "speaker"], as_index=False)[["rating", "score", "level", "probability"]].mean()
+    return means.assign(level=np.where(means["level"].isna(), np.nan, scale.nearest_level(means["score"])))
+
+
+def build_branch(estimates: Mapping[str, Mapping[str, Estimate]]) -> dict[str, Any]:
+    """Return ``["traits"][trait][metric]`` and ``["macro"][metric]`` from the estimates of each trait."""
+    return {
+        "traits": {trait: {name: one.to_json() for name, one in found.items()} for trait, found in estimates.items()},
+        "macro": {
+            metric.name: _average_traits([found[metric.name] for found in estimates.values()]).to_json()
+            for metric in METRICS
+        },
+    }
+
+
+def _evaluate_part(
+    rows: pd.DataFrame, scale: Scale, thresholds: Mapping[str, float], replicates: int, seed: int
+) -> dict[str, Any]:
+    speakers = np.unique(rows["speaker"].to_numpy(dtype=str))
+    draws = speaker_weights(list(speakers), replicates, seed)
+    tree: dict[str, Any] = {}
+    for unit in UNITS:
+        units = rows[rows["rating"].notna()] if unit == "recording" else average_speakers(rows, scale)
+        estimates, counts = {}, {}
+        for trait in dict.fromkeys(rows["trait"]):
+            rated = units[units["trait"] == trait]
+            judged = _judge(rated, scale, thresholds.get(trait), unit)
+            weights = draws[:, np.searchsorted(speakers, rated["speaker"].to_numpy(dtype=str))]
+            estimates[trait] = _estimate(judged, weights)
+            counts[trait] = _count(judged, scale, rated["speaker"].nunique())
+        tree[unit] = build_branch(estimates)
+        for trait, found in tree[unit]["traits"].items():
+            found["counts"] = counts[trait]
+    return tree
+
+
+def _judge(rated: pd.DataFrame, scale: Scale, threshold: float | None, unit: Unit) -> Judged:
+    ratings = rated["rating"].to_numpy(dtype=np.float64)
+    scores, level, probability = (_complete(rated[name]) for name in ("score", "level", "probability"))
+    return Judged(
+        ratings=ratings,
+        level_index=scale.level_index(ratings),
+        is_present=scale.is_present(ratings) == 1,
+        n_levels=len(scale.levels),
+        scores=scores,
+        probability=probability,
+        predicted_index=None if level is None else scale.level_index(level),
+        is_called=None if probability is None or threshold is None else probability >= threshold,
+        unit=unit,
+    )
+
+
+def _complete(values: "pd.Series[float]") -> NDArray[np.float64] | None:
+    return None if values.isna().any() else np.asarray(values, dtype=np.float64)
+
+
+def _estimate(judged: Judged, weights: NDArray[np.float32]) -> dict[str, Estimate]:
+    return {
+        metric.name: Estimate(
+            value=float(metric.compute(judged)),
+            replicates=metric.compute(judged, weights),
+            n=len(judged.ratings),
+            reason=metric.reason(judged),
+        )
+        for metric in METRICS
+    }
+
+
+def _average_traits(estimates: list[Estimate]) -> Estimate:
+    """Average a metric over the traits in which it is defined, and so each of its replicates."""
+    defined = [one for one in estimates if not np.isnan(one.value)]
+    if not defined:
+        return Estimate(float("nan"), np.empty(0), 0, "undefined in every trait")
+    replicates = np.stack([one.replicates for one in defined])
+    is_defined = ~np.isnan(replicates)
+    mean = np.full(replicates.shape[1], np.nan)
+    np.divide(np.nansum(replicates, axis=0), is_defined.sum(axis=0), out=mean, where=is_defined.any(axis=0))
+    return Estimate(float(np.mean([one.value for one in defined])), mean, len(defined), None)
+
+
+def _count(judged: Judged, scale: Scale, n_speakers: int) -> dict[str, Any]:
+    at_level = np.bincount(judged.level_index, minlength=len(scale.levels))
+    return {
+        "rated": len(judged.ratings),
+        "present": int(judged.is_present.sum()),
+        "speakers": int(n_speakers),
+        "levels": {f"{level:g}": int(count) for level, count in zip(scale.levels, at_level, strict=True)},
+    }
