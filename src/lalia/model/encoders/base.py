@@ -36,6 +36,7 @@ class EncoderSource:
         revision: the commit of a Hugging Face id, None for a folder or random weights.
         architecture: the architecture's own config, as JSON.
         normalize: whether the encoder wants waveforms of zero mean and unit variance.
+        rate_hz: of the waveforms.
         spectrogram: Whisper's ``n_fft`` and ``hop_length``, empty elsewhere.
     """
 
@@ -44,6 +45,7 @@ class EncoderSource:
     revision: str | None
     architecture: dict[str, Any]
     normalize: bool
+    rate_hz: int = 16_000
     spectrogram: dict[str, int] = field(default_factory=dict)
 
 
@@ -60,7 +62,6 @@ class SpeechEncoder(nn.Module, ABC):
             :mod:`lalia.model.adapt` says what trains.
         source: where it comes from.
         width: of the frames.
-        rate_hz: of the waveforms.
         min_samples: the shortest waveform that gives a frame.
         max_samples: the longest waveform, None where there is no limit.
 
@@ -75,7 +76,6 @@ class SpeechEncoder(nn.Module, ABC):
         source: EncoderSource,
         *,
         width: int,
-        rate_hz: int,
         min_samples: int,
         max_samples: int | None,
     ) -> None:
@@ -85,7 +85,7 @@ class SpeechEncoder(nn.Module, ABC):
         self.family = source.family
         self.normalize = source.normalize
         self.width = width
-        self.rate_hz = rate_hz
+        self.rate_hz = source.rate_hz
         self.min_samples = min_samples
         self.max_samples = max_samples
         self.first_changing_depth = self.n_blocks + 1

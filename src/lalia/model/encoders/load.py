@@ -4,12 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from lalia.errors import EncoderError
+from lalia.errors import EncoderError, suggest
 from lalia.model.encoders.base import SpeechEncoder
+from lalia.model.encoders.encode import encode
 from lalia.model.encoders.families import build_from_architecture
+from lalia.model.encoders.locate import find_checkpoint
+from lalia.model.encoders.pretrained import read_checkpoint
 from lalia.model.encoders.random import make_random_encoder
 
-__all__ = ["build_from_architecture", "load_encoder"]
+__all__ = ["build_from_architecture", "encode", "load_encoder"]
+
+_RANDOM_KEYS = ("random", "layers", "width", "heads", "seed", "config")
 
 
 def load_encoder(
@@ -18,10 +23,41 @@ def load_encoder(
     revision: str | None = None,
     normalize: Literal["auto"] | bool = "auto",
 ) -> SpeechEncoder:
-    """Load a speech encoder in float32, frozen and in eval mode."""
+    """Return a speech encoder in float32, frozen and in eval mode.
+
+    Known are wav2vec 2.0, HuBERT, WavLM and Whisper (its encoder: the decoder is never built). Code that a checkpoint
+    brings along is never run.
+
+    Args:
+        encoder: a Hugging Face id such as ``microsoft/wavlm-base-plus``, downloaded into Hugging Face's cache; a
+            folder in the same layout; or ``{"random": "wavlm", "layers": 2, "width": 64, "heads": 4, "seed": 0,
+            "config": {...}}`` for a small one with random weights, ``"random:wavlm"`` with all defaults.
+        revision: the branch, tag or commit of a Hugging Face id; None takes the default branch. The commit that it
+            stands for is kept in ``source.revision``.
+        normalize: whether waveforms get zero mean and unit variance before the stem; ``"auto"`` does as the encoder's
+            preprocessor_config.json says, and does so for random encoders. Whisper ignores it.
+
+    Raises:
+        EncoderError: if the encoder cannot be found, is of another family, or its weights cannot be read or are
+            incomplete.
+
+    Example:
+        >>> encoder = load_encoder({"random": "wavlm", "layers": 2, "width": 16, "heads": 2})
+        >>> encoder.family, encoder.n_blocks, encoder.width, encoder.rate_hz
+        ('wavlm', 2, 16, 16000)
+    """
     if isinstance(encoder, str) and encoder.startswith("random:"):
         encoder = {"random": encoder.removeprefix("random:")}
-    if isinstance(encoder, Mapping):
-        settings = dict(encoder)
-        return make_random_encoder(settings.pop("random"), **settings)
-    raise EncoderError("not yet")
+    if not isinstance(encoder, Mapping):
+        return read_checkpoint(find_checkpoint(encoder, revision), normalize)
+    unknown = [key for key in encoder if key not in _RANDOM_KEYS]
+    if unknown or "random" not in encoder:
+        key = unknown[0] if unknown else next(iter(encoder), "")
+        raise EncoderError(
+            f"An encoder with random weights is described by {', '.join(_RANDOM_KEYS)}, of which random is needed;"
+            f" got {', '.join(map(str, encoder)) or 'nothing'}.{suggest(key, _RANDOM_KEYS)}"
+        )
+    if revision is not None:
+        raise EncoderError("An encoder with random weights has no revision.")
+    sizes = {key: value for key, value in encoder.items() if key != "random"}
+    return make_random_encoder(encoder["random"], **sizes, normalize=normalize is not False)

@@ -23,12 +23,13 @@ def make_random_encoder(
     heads: int = 4,
     seed: int = 0,
     config: Mapping[str, Any] | None = None,
+    normalize: bool = True,
 ) -> SpeechEncoder:
     """Return a small encoder with seeded random weights; the global random state stays as it was.
 
     The wav2vec 2.0-like ones keep the standard kernels and strides, 50 frames a second, with narrower convolutions,
-    layer norms in the stem (cheap in batches) and blocks normalised before attention (stable from scratch); they want
-    normalised waveforms. Dropout is 0.1.
+    layer norms in the stem (cheap in batches) and blocks normalised before attention (stable from scratch).
+    Dropout is 0.1.
 
     Args:
         family: wav2vec2, hubert, wavlm or whisper.
@@ -37,9 +38,10 @@ def make_random_encoder(
         heads: attention heads of each block, a divisor of the width.
         seed: of the weights.
         config: further keys of the architecture's Hugging Face config, such as ``max_source_positions``.
+        normalize: whether waveforms get zero mean and unit variance; Whisper's never do.
 
     Raises:
-        EncoderError: if the family or a key of ``config`` is unknown, or the sizes do not fit together.
+        EncoderError: if the family or a key of ``config`` is unknown, or the sizes are wrong or do not fit together.
 
     Example:
         >>> encoder = make_random_encoder("wavlm", layers=1, width=16, heads=2)
@@ -48,6 +50,9 @@ def make_random_encoder(
     """
     origin = f"Random encoder '{family}'"
     found = find_family(family, origin)
+    for name, size in (("layers", layers), ("width", width), ("heads", heads)):
+        if not isinstance(size, int) or size < 1:
+            raise EncoderError(f"{origin}: {name} must be a whole number of 1 or more, got {size!r}.")
     if width % heads:
         raise EncoderError(f"{origin}: width must be a multiple of heads, got {width} and {heads}.")
     overrides = dict(config or {})
@@ -62,7 +67,7 @@ def make_random_encoder(
         name=f"random:{family}",
         revision=None,
         architecture=describe_config(found, made),
-        normalize=family != "whisper",
+        normalize=normalize and family != "whisper",
         spectrogram=dict(found.spectrogram),
     )
     return found.encoder_class(build_model(found, made, origin, seed), source)

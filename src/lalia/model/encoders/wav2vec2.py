@@ -31,10 +31,9 @@ class Wav2Vec2Encoder(SpeechEncoder):
     Args:
         model: a ``Wav2Vec2Model``, ``HubertModel`` or ``WavLMModel``, attention through SDPA where it can.
         source: where it comes from.
-        rate_hz: of the waveforms.
     """
 
-    def __init__(self, model: Any, source: EncoderSource, *, rate_hz: int = 16_000) -> None:
+    def __init__(self, model: Any, source: EncoderSource) -> None:
         config = model.config
         self._kernels_and_strides = list(zip(config.conv_kernel, config.conv_stride, strict=True))
         self._is_pre_norm = bool(config.do_stable_layer_norm)
@@ -44,9 +43,7 @@ class Wav2Vec2Encoder(SpeechEncoder):
             shortest = (shortest - 1) * stride + kernel
         if source.family == "wavlm":
             call_projections(model.encoder.layers)
-        super().__init__(
-            model, source, width=config.hidden_size, rate_hz=rate_hz, min_samples=shortest, max_samples=None
-        )
+        super().__init__(model, source, width=config.hidden_size, min_samples=shortest, max_samples=None)
 
     @property
     def blocks(self) -> nn.ModuleList:

@@ -61,10 +61,9 @@ class WhisperEncoder(SpeechEncoder):
     Args:
         model: a transformers ``WhisperEncoder``, attention through SDPA.
         source: where it comes from.
-        rate_hz: of the waveforms.
     """
 
-    def __init__(self, model: Any, source: EncoderSource, *, rate_hz: int = 16_000) -> None:
+    def __init__(self, model: Any, source: EncoderSource) -> None:
         config = model.config
         hop_length = source.spectrogram["hop_length"]
         max_samples = config.max_source_positions * model.conv2.stride[0] * hop_length
@@ -74,11 +73,12 @@ class WhisperEncoder(SpeechEncoder):
             nn.ModuleDict({"encoder": model}),
             source,
             width=config.d_model,
-            rate_hz=rate_hz,
             min_samples=hop_length,
             max_samples=max_samples,
         )
-        self.log_mel = LogMel(n_mels=config.num_mel_bins, n_samples=max_samples, rate_hz=rate_hz, **source.spectrogram)
+        self.log_mel = LogMel(
+            n_mels=config.num_mel_bins, n_samples=max_samples, rate_hz=source.rate_hz, **source.spectrogram
+        )
 
     @property
     def blocks(self) -> nn.ModuleList:

@@ -1,0 +1,117 @@
+"""Reading a checkpoint's config and weights into an encoder."""
+
+import logging
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from transformers.utils import logging as transformers_logging
+
+from lalia.errors import EncoderError, list_some
+from lalia.model.encoders.base import EncoderSource, SpeechEncoder
+from lalia.model.encoders.families import FAMILIES, Family, describe_config, find_family, make_config
+from lalia.model.encoders.locate import Checkpoint, read_json
+
+logger = logging.getLogger(__name__)
+
+
+def read_checkpoint(checkpoint: Checkpoint, normalize: Literal["auto"] | bool = "auto") -> SpeechEncoder:
+    """Return the encoder in a checkpoint: its weights in float32, without heads, quantizers and decoders.
+
+    Args:
+        checkpoint: a folder in the layout of Hugging Face.
+        normalize: whether waveforms get zero mean and unit variance; ``"auto"`` follows ``do_normalize`` of the
+            checkpoint's preprocessor_config.json. Whisper normalises its spectrogram instead, whatever is said here.
+
+    Raises:
+        EncoderError: if the architecture is not one of lalia's families, the config asks for code of its own, the
+            weights cannot be read, or weights of the encoder are missing from them.
+    """
+    origin = f"Encoder '{checkpoint.name}'"
+    values = read_json(checkpoint.folder / "config.json")
+    if "auto_map" in values:
+        raise EncoderError(f"{origin} brings its own code (auto_map in config.json), which lalia does not run.")
+    family = find_family(values.get("model_type"), origin)
+    config = make_config(family, values, origin)
+    preprocessor = _read_preprocessor(checkpoint)
+    source = EncoderSource(
+        family=values["model_type"],
+        name=checkpoint.name,
+        revision=checkpoint.revision,
+        architecture=describe_config(family, config),
+        normalize=_choose_normalize(values["model_type"], preprocessor, normalize, origin),
+        rate_hz=int((preprocessor or {}).get("sampling_rate", 16_000)),
+        spectrogram=dict(family.spectrogram),
+    )
+    return family.encoder_class(_read_weights(checkpoint, family, config, origin), source)
+
+
+def _read_preprocessor(checkpoint: Checkpoint) -> dict[str, Any] | None:
+    plain = checkpoint.folder / "preprocessor_config.json"
+    if plain.is_file():
+        return read_json(plain)
+    # what transformers 5 writes for a processor that also holds a tokenizer
+    joint = checkpoint.folder / "processor_config.json"
+    nested = read_json(joint).get("feature_extractor") if joint.is_file() else None
+    return nested if isinstance(nested, dict) else None
+
+
+def _choose_normalize(
+    family: str, preprocessor: dict[str, Any] | None, normalize: Literal["auto"] | bool, origin: str
+) -> bool:
+    if family == "whisper":
+        return False
+    if normalize != "auto":
+        return normalize
+    if preprocessor is None:
+        logger.warning(
+            "%s has no preprocessor_config.json: its waveforms are not normalised. If it was trained on waveforms of"
+            " zero mean and unit variance, set audio.normalize to true.",
+            origin,
+        )
+        return False
+    # true is the default of transformers.Wav2Vec2FeatureExtractor
+    return bool(preprocessor.get("do_normalize", True))
+
+
+def _read_weights(checkpoint: Checkpoint, family: Family, config: Any, origin: str) -> Any:
+    # a whole Whisper names its encoder's weights model.encoder.* or encoder.*; unmapped they would all stay random
+    mapping = {r"^(model\.)?encoder\.": ""} if family is FAMILIES["whisper"] else None
+    try:
+        with _quiet_transformers(), torch.random.fork_rng(devices=[]):
+            model, report = family.model_class.from_pretrained(
+                checkpoint.folder,
+                config=config,
+                dtype=torch.float32,
+                attn_implementation=family.attention,
+                key_mapping=mapping,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
+        raise EncoderError(f"{origin}: the weights cannot be read. {error}") from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise EncoderError(
+            f"{origin}: {len(missing)} of the encoder's weights are not in the checkpoint and would be random:"
+            f" {list_some(missing)}. Is it a checkpoint of the architecture that its config.json names?"
+        )
+    return model
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Keep transformers from reporting left-out heads and decoders, and from drawing a bar over half a second."""
+    verbosity = transformers_logging.get_verbosity()
+    has_bar = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(logging.CRITICAL)
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if has_bar:
+            transformers_logging.enable_progress_bar()
