@@ -54,8 +54,10 @@ def test_a_correlation_of_too_few_or_equal_values_is_nan(metric, sides):
 @pytest.mark.parametrize("metric", [spearman, pearson])
 def test_a_correlation_is_nan_in_replicates_that_drew_equal_values(metric):
     # 0.1 + 0.1 + 0.1 is not 0.3: a variance of rounding error must not pass for one
-    values = metric([1, 1, 2, 2], [0.1, 0.1, 0.1, 7.3], weights=[[1, 1, 1, 1], [3, 7, 9, 0], [5, 5, 0, 0]])
-    np.testing.assert_array_equal(np.isnan(values), [False, True, True])
+    varied, equal = [1, 2, 4, 3], [0.1, 0.1, 0.1, 7.3]
+    for sides in ((varied, equal), (equal, varied)):
+        values = metric(*sides, weights=[[1, 1, 1, 1], [3, 7, 9, 0], [5, 5, 1, 0]])
+        np.testing.assert_array_equal(np.isnan(values), [False, True, True])
 
 
 def test_the_order_of_rows_changes_nothing():
