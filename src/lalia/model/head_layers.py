@@ -94,6 +94,7 @@ class TraitLayers(nn.Module):
             raise ModelError(f"Unknown activation '{activation}'.{hint} Choose from {choices}.")
         self.width = width
         self.n_traits = n_traits
+        self.is_shared = shared
         self.out_width = hidden[-1] if hidden else width
         self.config: dict[str, Any] = {
             "hidden": list(hidden),
@@ -110,7 +111,7 @@ class TraitLayers(nn.Module):
     def forward(self, embedding: Tensor) -> list[Tensor]:
         """Return what each trait's output sees, one tensor (recordings, out_width) per trait."""
         features = [stack(embedding) for stack in self.stacks]
-        return features if len(features) == self.n_traits else features * self.n_traits
+        return features * self.n_traits if self.is_shared else features
 
 
 class CumulativeOutput(nn.Module):

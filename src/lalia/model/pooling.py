@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from lalia.errors import EmptyRecordingError, ModelError, suggest
+from lalia.model.encoders.base import mask_up_to
 
 
 def pool_mean(frames: Tensor, is_real_frame: Tensor) -> Tensor:
@@ -132,6 +134,34 @@ def build_pooling(kind: str, *, width: int, hidden: int = 128) -> Pooling:
             return AttentionPooling(width, hidden)
     kinds = ("mean", "max", "attention")
     raise ModelError(f"Unknown pooling '{kind}'.{suggest(kind, kinds)} Choose from {', '.join(kinds)}.")
+
+
+def join_windows(frames: Tensor, is_real_frame: Tensor, recording_of_window: Tensor) -> tuple[Tensor, Tensor]:
+    """Join the real frames of each recording's windows along time.
+
+    Args:
+        frames: shape (windows, time, width).
+        is_real_frame: False on padding, shape (windows, time).
+        recording_of_window: counted from 0, not falling, shape (windows,).
+
+    Returns:
+        The frames, padded with zeros, shape (recordings, joined time, width), and which are real.
+
+    Example:
+        >>> frames = torch.tensor([[[1.0], [2.0]], [[3.0], [9.0]], [[4.0], [5.0]]])
+        >>> is_real = torch.tensor([[True, True], [True, False], [True, True]])
+        >>> joined, is_real = join_windows(frames, is_real, torch.tensor([0, 0, 1]))
+        >>> joined.squeeze(-1)
+        tensor([[1., 2., 3.],
+                [4., 5., 0.]])
+    """
+    n_recordings = int(recording_of_window[-1]) + 1
+    if n_recordings == len(recording_of_window):
+        return frames, is_real_frame
+    counts = torch.zeros(n_recordings, dtype=torch.long, device=frames.device)
+    counts.index_add_(0, recording_of_window, is_real_frame.sum(dim=1))
+    joined = pad_sequence(list(torch.split(frames[is_real_frame], counts.tolist())), batch_first=True)
+    return joined, mask_up_to(counts, joined.shape[1])
 
 
 def _refuse_empty(is_real_frame: Tensor) -> None:

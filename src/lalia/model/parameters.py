@@ -1,0 +1,57 @@
+"""How many parameters each part of a rater has, and how many of them train."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from torch import nn
+
+from lalia.model.encoders.base import SpeechEncoder
+from lalia.model.heads import Head
+
+
+class ParameterCount(NamedTuple):
+    """How many parameters of a module train and how many do not."""
+
+    module: str
+    trainable: int
+    frozen: int
+
+
+def count_parts(parts: Mapping[str, Iterable[nn.Module]]) -> list[ParameterCount]:
+    """Count the parameters of named parts, without parts that have none.
+
+    Example:
+        >>> count_parts({"linear": [nn.Linear(2, 3)], "activation": [nn.ReLU()]})
+        [ParameterCount(module='linear', trainable=9, frozen=0)]
+    """
+    rows = [_count(name, (p for module in modules for p in module.parameters())) for name, modules in parts.items()]
+    return [row for row in rows if row.trainable or row.frozen]
+
+
+def count_encoder(encoder: SpeechEncoder) -> list[ParameterCount]:
+    """Count the parameters of the stem, each block and the final norm, and of what is in none of them."""
+    norm = encoder.output_norm
+    parts: dict[str, Sequence[nn.Module]] = {"stem": encoder.stem_modules}
+    parts |= {f"block {depth}": [block] for depth, block in enumerate(encoder.blocks, start=1)}
+    parts["final norm"] = [] if norm is None else [norm]
+    counted = {id(p) for modules in parts.values() for module in modules for p in module.parameters()}
+    rest = _count("encoder, rest", (p for p in encoder.parameters() if id(p) not in counted))
+    return [*count_parts(parts), *([rest] if rest.trainable or rest.frozen else [])]
+
+
+def count_head(head: Head, traits: Sequence[str]) -> list[ParameterCount]:
+    """Count the parameters of what the traits share, and of each trait's own layers."""
+    own: dict[str, list[nn.Module]] = {
+        f"head, {trait}": [output] for trait, output in zip(traits, head.outputs, strict=True)
+    }
+    if head.layers.is_shared:
+        return count_parts({"head, shared": [head.layers], **own})
+    for modules, stack in zip(own.values(), head.layers.stacks, strict=True):
+        modules.append(stack)
+    return count_parts(own)
+
+
+def _count(name: str, parameters: Iterable[nn.Parameter]) -> ParameterCount:
+    unique = {id(parameter): parameter for parameter in parameters}.values()
+    trainable = sum(parameter.numel() for parameter in unique if parameter.requires_grad)
+    return ParameterCount(name, trainable, sum(parameter.numel() for parameter in unique) - trainable)

@@ -1,0 +1,33 @@
+import pytest
+
+from toy_rater import make_encoder, make_rater
+
+
+@pytest.mark.parametrize("family", ["wav2vec2", "hubert", "wavlm", "whisper"])
+@pytest.mark.parametrize("shared", [True, False])
+def test_parameter_table_counts_every_parameter_once(family, shared):
+    config = {"max_source_positions": 100} if family == "whisper" else {}
+    rater = make_rater(encoder=make_encoder(family, **config), layers="weighted", pooling="attention", shared=shared)
+    rows = rater.parameter_table()
+    assert sum(row.trainable for row in rows) == sum(p.numel() for p in rater.parameters() if p.requires_grad)
+    assert sum(row.frozen for row in rows) == sum(p.numel() for p in rater.parameters() if not p.requires_grad)
+
+
+def test_parameter_table_shows_the_parts_in_order():
+    rater = make_rater(layers="weighted", pooling="attention")
+    rater.encoder.blocks[1].requires_grad_(True)
+    rows = {row.module: row for row in rater.parameter_table() if row.module != "encoder, rest"}
+    assert list(rows) == [
+        *("stem", "block 1", "block 2", "final norm", "layer mix", "pooling"),
+        *("head, shared", "head, breathy", "head, slow_rate"),
+    ]
+    assert rows["block 1"].trainable == 0 < rows["block 1"].frozen
+    assert rows["block 2"].frozen == 0 < rows["block 2"].trainable
+    assert rows["layer mix"] == ("layer mix", 3, 0)
+    assert rows["head, breathy"] == ("head, breathy", 8 + 3, 0)
+
+
+def test_separate_heads_have_a_row_per_trait_and_none_that_is_shared():
+    names = [row.module for row in make_rater(shared=False).parameter_table()]
+    assert names[-2:] == ["head, breathy", "head, slow_rate"]
+    assert "head, shared" not in names

@@ -1,0 +1,174 @@
+import numpy as np
+import pytest
+import torch
+
+from lalia.data.audio import Preprocessing
+from lalia.errors import AudioError, ModelError
+from lalia.model.heads import build_head
+from lalia.model.losses import rating_loss
+from lalia.model.pooling import build_pooling
+from lalia.model.rater import SpeechRater
+from toy_rater import SCALE, TRAITS, make_batch, make_encoder, make_rater, make_waveform
+
+POOLINGS = ["mean", "max", "attention"]
+LAYERS = ["last", "weighted", 1]
+HEADS = [("binary", "cumulative"), ("ordinal", "cumulative"), ("ordinal", "corn"), ("regression", "cumulative")]
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("layers", LAYERS)
+def test_score_does_not_depend_on_batch_neighbours_or_windows_beside_it(pooling, layers):
+    rater = make_rater(pooling=pooling, layers=layers).eval()
+    # two, one and three windows of at most 1.5 s
+    waveforms = [make_waveform(2.7, seed=1), make_waveform(0.4, seed=2), make_waveform(3.2, seed=3)]
+    with torch.no_grad():
+        together = rater(*make_batch(waveforms, rater.preprocessing))
+        for raw, waveform in zip(together, waveforms, strict=True):
+            alone = rater(*make_batch([waveform], rater.preprocessing))
+            torch.testing.assert_close(raw, alone[0], atol=1e-5, rtol=0)
+
+
+def test_whisper_scores_do_not_depend_on_batch_neighbours():
+    encoder = make_encoder("whisper", max_source_positions=100)
+    rater = make_rater(encoder=encoder, layers="weighted", pooling="max").eval()
+    waveforms = [make_waveform(2.7, seed=1), make_waveform(0.4, seed=2)]
+    with torch.no_grad():
+        together = rater(*make_batch(waveforms, rater.preprocessing))
+        alone = rater(*make_batch(waveforms[1:], rater.preprocessing))
+    torch.testing.assert_close(together[1], alone[0], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_score_is_the_decoded_forward_of_the_same_windows(pooling):
+    rater = make_rater(pooling=pooling, layers="weighted").eval()
+    waveforms = [make_waveform(2.7, seed=1), make_waveform(0.4, seed=2)]
+    with torch.no_grad():
+        expected = rater.decode(rater(*make_batch(waveforms, rater.preprocessing)))
+    for values, wanted in zip(rater.score(waveforms), expected, strict=True):
+        torch.testing.assert_close(values, wanted, atol=1e-5, rtol=0)
+
+
+def test_the_windows_of_a_recording_are_pooled_as_one_sequence():
+    rater = make_rater(pooling="mean").eval()
+    waveforms, n_samples, _ = make_batch([make_waveform(2.7)], rater.preprocessing)
+    with torch.no_grad():
+        first, second = rater.embed(waveforms, n_samples, torch.tensor([0, 1]))
+        joined = rater.embed(waveforms, n_samples, torch.tensor([0, 0]))[0]
+    n_first, n_second = rater.encoder.count_frames(n_samples).tolist()
+    torch.testing.assert_close(joined, (n_first * first + n_second * second) / (n_first + n_second))
+
+
+def test_score_leaves_training_mode_and_gradients_as_they_were():
+    rater = make_rater().train()
+    scores = rater.score([make_waveform(0.5)])
+    assert rater.training
+    assert rater.head.training
+    assert not scores.score.requires_grad
+    assert torch.equal(rater.score([make_waveform(0.5)]).score, scores.score)  # no dropout
+
+
+def test_no_waveforms_give_no_scores():
+    assert make_rater().score([]).probability.shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("waveform", "message"),
+    [
+        (
+            np.zeros((2, 16_000), dtype=np.float32),
+            r"Waveform 1 must be one row .* got torch.float32 of shape \(2, 16000",
+        ),
+        (np.zeros(16_000, dtype=np.int16), "Waveform 1 must be one row of finite floats .* got torch.int16"),
+        (np.full(16_000, np.nan), "Waveform 1 must be one row of finite floats"),
+        (np.zeros(399), r"Waveform 1 has 399 samples, the encoder needs 400 \(0.025 s\)"),
+    ],
+)
+def test_waveforms_that_cannot_be_scored_are_named(waveform, message):
+    with pytest.raises(AudioError, match=message):
+        make_rater().score([make_waveform(0.5), waveform])
+
+
+def test_the_layer_mix_is_over_all_depths():
+    assert make_rater(layers="weighted").layer_mix.weights.shape == (3,)
+    assert make_rater(layers="last").layer_mix is None
+
+
+def test_thresholds_are_a_half_where_none_is_given_and_can_be_set():
+    rater = make_rater(thresholds={"slow_rate": 0.3})
+    assert rater.thresholds == {"breathy": 0.5, "slow_rate": 0.3}
+    rater.thresholds["breathy"] = 0.7
+    assert rater.thresholds["breathy"] == 0.7
+
+
+def test_window_longer_than_the_encoder_takes_is_refused():
+    encoder = make_encoder("whisper", max_source_positions=50)  # one second
+    with pytest.raises(ModelError, match=r"A window of 1.5 s is longer than the 1 s .*Set audio.window_seconds to 1 "):
+        make_rater(encoder=encoder, window_seconds=1.5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"layers": 3}, "Unknown layers 3. Choose last, weighted, or a depth from 0 to 2"),
+        ({"layers": "first"}, "Unknown layers 'first'"),
+        ({"rate_hz": 8_000}, "The encoder takes 16000 Hz, the preprocessing gives 8000 Hz"),
+        ({"traits": ("breathy",)}, r"The head rates 2 traits, the names are \['breathy'\]"),
+        ({"traits": ("breathy", "breathy")}, "The head rates 2 traits"),
+        ({"thresholds": {"slow_rat": 0.2}}, "for 'slow_rat', which is no trait. Did you mean 'slow_rate'?"),
+        ({"thresholds": {"slow_rate": 2.0}}, "The threshold of 'slow_rate' must be a probability, got 2.0"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(settings, message):
+    with pytest.raises(ModelError, match=message):
+        make_rater(**settings)
+
+
+def test_a_head_of_another_width_is_refused():
+    encoder = make_encoder()
+    head = build_head("binary", width=20, n_traits=2, scale=SCALE)
+    with pytest.raises(ModelError, match="The head takes width 20, the encoder gives 16"):
+        SpeechRater(
+            encoder,
+            layers="last",
+            pooling=build_pooling("mean", width=16),
+            head=head,
+            traits=TRAITS,
+            scale=SCALE,
+            preprocessing=Preprocessing(16_000, None, 1.0, 1.0),
+        )
+
+
+def learn(kind, method):
+    """Train on eight toy recordings and return the losses and the weights."""
+    rater = make_rater(kind=kind, method=method, layers="weighted", pooling="attention").train()
+    waveforms = [make_waveform(0.2 + 0.02 * seed, seed) for seed in range(8)]
+    ratings = torch.tensor([[1.0, 4.0], [2.0, 1.0], [3.0, torch.nan], [4.0, 2.0]] * 2)
+    rater.head.start_from_ratings(ratings)
+    optimizer = torch.optim.Adam([p for p in rater.parameters() if p.requires_grad], lr=0.02)
+    batch = make_batch(waveforms, rater.preprocessing)
+    torch.manual_seed(5)  # dropout
+    losses = []
+    for _ in range(15):
+        each, has_rating = rating_loss(rater.head, rater(*batch), ratings)
+        loss = each.sum() / has_rating.sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses, rater.state_dict()
+
+
+@pytest.mark.parametrize(("kind", "method"), HEADS)
+def test_the_loss_falls_on_eight_recordings_twice_identically(kind, method):
+    losses, weights = learn(kind, method)
+    again, weights_again = learn(kind, method)
+    assert losses[-1] < 0.9 * losses[0]
+    assert losses == again
+    assert all(torch.equal(weight, weights_again[name]) for name, weight in weights.items())
+
+
+def test_everything_above_a_frozen_encoder_gets_a_gradient():
+    rater = make_rater(layers="weighted", pooling="attention").train()
+    rater(*make_batch([make_waveform(0.3), make_waveform(1.8)], rater.preprocessing)).square().sum().backward()
+    assert all(p.grad is not None and p.grad.any() for p in rater.parameters() if p.requires_grad)
+    assert all(p.grad is None for p in rater.encoder.parameters())
