@@ -79,7 +79,7 @@ def krippendorff_alpha(
     """Return Krippendorff's alpha: 1 - observed / expected disagreement of two ratings of one recording.
 
     Any number of raters, missing ratings allowed; recordings with one rating are left out. NaN if no recording has two
-    ratings or all ratings are equal. Krippendorff, Computing Krippendorff's alpha-reliability (2011), sections D and E.
+    ratings or all ratings are equal. Krippendorff, Computing Krippendorff's alpha-reliability (2011).
 
     Args:
         ratings: values of a scale, shape (recordings, raters).
