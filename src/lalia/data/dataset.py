@@ -1,0 +1,253 @@
+"""From rows to batches: a recording's windows and ratings, padded together, in batches of similar length."""
+
+import signal
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from lalia.data.audio import Preprocessing, load_windows
+from lalia.data.decoding import Waveform
+from lalia.data.table import RecordingTable
+from lalia.errors import AudioError, TableError
+
+
+class Item(NamedTuple):
+    """One recording: its row, its windows (each 1-d, in order) and its ratings, shape (traits,), NaN where missing."""
+
+    row: int
+    windows: list[Waveform]
+    ratings: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Recordings whose windows are encoded together.
+
+    Args:
+        waveforms: the windows of all recordings, zero after their end, shape (windows, samples).
+        n_samples: the real samples of each window, shape (windows,).
+        recording_of_window: which of the batch's recordings a window belongs to, from 0, never falling, shape
+            (windows,).
+        ratings: NaN where missing, shape (recordings, traits).
+        rows: each recording's row in the data set's table, shape (recordings,).
+    """
+
+    waveforms: Tensor
+    n_samples: Tensor
+    recording_of_window: Tensor
+    ratings: Tensor
+    rows: Tensor
+
+    @property
+    def n_recordings(self) -> int:
+        """The number of recordings."""
+        return len(self.rows)
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "Batch":
+        """Return the batch on a device."""
+        return Batch(*(getattr(self, field.name).to(device, non_blocking=non_blocking) for field in fields(self)))
+
+    def pin_memory(self) -> "Batch":
+        """Return the batch in page-locked memory, from which a GPU copies while it computes."""
+        return Batch(*(getattr(self, field.name).pin_memory() for field in fields(self)))
+
+
+class RecordingDataset(Dataset[Item]):
+    """The recordings of a table, read from their files when asked for.
+
+    Args:
+        table: with the columns of ``scan_recordings``.
+        preprocessing: of the encoder that takes the windows.
+
+    Raises:
+        TableError: if the recordings have not been scanned.
+    """
+
+    def __init__(self, table: RecordingTable, preprocessing: Preprocessing) -> None:
+        if "duration_seconds" not in table.recordings:
+            raise TableError("The table lacks the column 'duration_seconds'. Add the columns of scan_recordings first.")
+        self.preprocessing = preprocessing
+        self.recordings: list[str] = table.recordings["recording"].tolist()
+        self.seconds: list[float] = table.recordings["duration_seconds"].tolist()
+        self.ratings: NDArray[np.float32] = table.ratings.to_numpy(dtype=np.float32)
+        self._paths: list[str] = table.recordings["path"].tolist()
+
+    def __len__(self) -> int:
+        return len(self.recordings)
+
+    def __getitem__(self, row: int) -> Item:
+        """Return a row's recording.
+
+        Raises:
+            AudioError: names the recording if its file cannot be used.
+        """
+        try:
+            windows = load_windows(self._paths[row], self.preprocessing)
+        except AudioError as error:
+            raise AudioError(f"Recording '{self.recordings[row]}': {error}") from error
+        return Item(row, windows, self.ratings[row])
+
+
+def collate(items: Sequence[Item]) -> Batch:
+    """Join recordings into a batch.
+
+    Example:
+        >>> short, long = np.ones(1, np.float32), np.ones(2, np.float32)
+        >>> nan = np.array([np.nan], np.float32)
+        >>> batch = collate([Item(7, [long, short], nan), Item(3, [short], nan)])
+        >>> batch.waveforms
+        tensor([[1., 1.],
+                [1., 0.],
+                [1., 0.]])
+        >>> batch.recording_of_window
+        tensor([0, 0, 1])
+    """
+    windows = [torch.from_numpy(window) for item in items for window in item.windows]
+    counts = torch.tensor([len(item.windows) for item in items])
+    return Batch(
+        waveforms=pad_sequence(windows, batch_first=True),
+        n_samples=torch.tensor([len(window) for window in windows]),
+        recording_of_window=torch.repeat_interleave(torch.arange(len(items)), counts),
+        ratings=torch.from_numpy(np.stack([item.ratings for item in items])),
+        rows=torch.tensor([item.row for item in items]),
+    )
+
+
+class BucketedBatches(Sampler[list[int]]):
+    """Batches of recordings of similar length, as lists of rows.
+
+    A batch's windows times its longest one stay within ``batch_seconds``, unless one recording alone has more. The
+    batches depend on the ids, the lengths, the seed and the epoch, not on the order of the rows.
+
+    Shuffled, the recordings are sorted by their length times a random factor, so that every epoch mixes other
+    recordings of similar length (sorting within large chunks, as others do, would make the same batches in every epoch
+    of a data set smaller than a chunk), and the batches come in random order. Otherwise the longest come first.
+
+    Args:
+        recordings: the ids.
+        seconds: the length of each recording after trimming.
+        batch_seconds: the most that a batch holds, padding included.
+        seed: of the order.
+        shuffle: True for training.
+        preprocessing: says how a long recording is cut into windows; None leaves every recording whole.
+    """
+
+    JITTER = 0.15
+    """The random factor of the lengths is from 1 less this to 1 more this."""
+
+    def __init__(
+        self,
+        recordings: Sequence[str],
+        seconds: Sequence[float],
+        *,
+        batch_seconds: float,
+        seed: int,
+        shuffle: bool,
+        preprocessing: Preprocessing | None = None,
+    ) -> None:
+        self._rows = sorted(range(len(recordings)), key=lambda row: recordings[row])
+        lengths = [_window_lengths(seconds[row], preprocessing) for row in self._rows]
+        self._counts = [len(windows) for windows in lengths]
+        self._longest = np.array([max(windows) for windows in lengths])
+        self._batch_seconds = batch_seconds
+        self._seed = seed
+        self._shuffle = shuffle
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make the batches of an epoch."""
+        generator = np.random.default_rng([self._seed, epoch])
+        keys = self._longest
+        if self._shuffle:
+            keys = keys * generator.uniform(1 - self.JITTER, 1 + self.JITTER, len(keys))
+        batches = self._pack(np.argsort(-keys, kind="stable").tolist())
+        if self._shuffle:
+            batches = [batches[number] for number in generator.permutation(len(batches))]
+        self._batches = batches
+
+    def _pack(self, order: Iterable[int]) -> list[list[int]]:
+        batches: list[list[int]] = []
+        n_windows, longest = 0, np.inf
+        for place in order:
+            n_windows += self._counts[place]
+            longest = max(longest, self._longest[place])
+            if n_windows * longest > self._batch_seconds:
+                batches.append([])
+                n_windows, longest = self._counts[place], self._longest[place]
+            batches[-1].append(self._rows[place])
+        return batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self._batches)
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+
+def load_batches(
+    dataset: RecordingDataset, batches: Iterable[list[int]], workers: int = 0, start: int = 0
+) -> Iterator[Batch]:
+    """Read batches from their files, ahead of time where there are workers.
+
+    The batches are the same for any number of workers, and no random generator of the caller's is used.
+
+    Args:
+        dataset: the recordings.
+        batches: rows of each batch, such as a ``BucketedBatches``.
+        workers: processes that read; 0 reads in this one.
+        start: the number of batches to skip, to go on within an epoch.
+
+    Raises:
+        AudioError: names the recording whose file cannot be used.
+    """
+    loader = DataLoader(
+        _ReadBatches(dataset, list(batches)[start:]),
+        batch_size=None,
+        num_workers=workers,
+        worker_init_fn=_start_worker,
+        pin_memory=torch.cuda.is_available(),
+        # its own generator: the default one would be advanced by every loader, also by one that resumes
+        generator=torch.Generator(),
+    )
+    for batch in loader:
+        if isinstance(batch, AudioError):
+            raise batch
+        yield batch
+
+
+class _ReadBatches(Dataset[Batch | AudioError]):
+    """Each item is a whole batch, or what went wrong: torch would give an error raised in a worker another message."""
+
+    def __init__(self, dataset: RecordingDataset, batches: list[list[int]]) -> None:
+        self._dataset = dataset
+        self._batches = batches
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, number: int) -> Batch | AudioError:
+        try:
+            return collate([self._dataset[row] for row in self._batches[number]])
+        except AudioError as error:
+            return error
+
+
+def _start_worker(number: int) -> None:
+    # a signal to the whole process group is the training loop's to answer: it saves its state and ends the workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    torch.set_num_threads(1)
+
+
+def _window_lengths(seconds: float, preprocessing: Preprocessing | None) -> list[float]:
+    if preprocessing is None:
+        return [seconds]
+    rate_hz = preprocessing.rate_hz
+    return [(end - start) / rate_hz for start, end in preprocessing.window_bounds(round(seconds * rate_hz))]
