@@ -48,6 +48,12 @@ def test_score_is_the_decoded_forward_of_the_same_windows(pooling):
         torch.testing.assert_close(values, wanted, atol=1e-5, rtol=0)
 
 
+def test_scores_are_the_same_to_the_last_bit_whatever_is_scored_along():
+    rater = make_rater(pooling="attention", layers="weighted")
+    waveforms = [make_waveform(2.7, seed=1), make_waveform(0.4, seed=2)]
+    assert torch.equal(rater.score(waveforms).score[1], rater.score(waveforms[1:]).score[0])
+
+
 def test_the_windows_of_a_recording_are_pooled_as_one_sequence():
     rater = make_rater(pooling="mean").eval()
     waveforms, n_samples, _ = make_batch([make_waveform(2.7)], rater.preprocessing)

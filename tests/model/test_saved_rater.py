@@ -73,6 +73,14 @@ def test_saving_again_replaces_the_rater_and_keeps_what_lies_beside_it(tmp_path)
     assert (tmp_path / "model" / "README.md").read_text() == "mine"
 
 
+def test_the_working_directory_can_be_the_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    make_rater().save_pretrained(".")
+    assert SpeechRater.from_pretrained(".").traits == ("breathy", "slow_rate")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors", "notes.txt"]
+
+
 def test_config_is_sorted_strict_json_without_the_users_folders(tmp_path):
     make_rater(layers="weighted", pooling="attention").save_pretrained(tmp_path / "model")
     text = (tmp_path / "model" / "config.json").read_text(encoding="utf-8")
@@ -159,6 +167,7 @@ def test_unknown_format_names_the_lalia_that_saved_it(folder):
         ({"preprocessing": {"rate_hz": 16_000}}, "preprocessing.trim_db: Field required"),
         ({"pooling": {"kind": "median"}}, "cannot be built: Unknown pooling 'median'"),
         ({"pooling": {"kind": "mean", "size": 2}}, "cannot be built: .*unexpected keyword argument 'size'"),
+        ({"pooling": {"kind": "attention", "hidden": -1}}, "cannot be built: .*negative dimension"),
         ({"layers": 12}, "cannot be built: Unknown layers 12"),
         ({"pooling": {"kind": "mean"}}, "do not fit config.json: pooling.project.weight is not expected"),
         ({"pooling": {"kind": "attention", "hidden": 5}}, r"project.weight has shape \(8, 16\) instead of \(5, 16\)"),

@@ -60,6 +60,7 @@ class ScaleTensors(nn.Module):
             [[0.75, 0.5, 0.25]]
         """
         n_levels = len(self.levels)
+        ratings = ratings.to(self.boundaries.device)
         is_level = functional.one_hot(self.level_index(ratings), n_levels) * ~ratings.isnan().unsqueeze(-1)
         counts = is_level.sum(dim=0) + torch.tensor(1 / n_levels, dtype=torch.float64)
         at_least = counts.flip(-1).cumsum(dim=-1).flip(-1)

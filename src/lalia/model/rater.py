@@ -134,10 +134,10 @@ class SpeechRater(nn.Module):
         was_training = self.training
         self.eval()
         try:
-            embeddings = [self._embed_one(self._check_waveform(w, i)) for i, w in enumerate(waveforms)]
-            if not embeddings:
+            raw = [self.head(self._embed_one(self._check_waveform(w, i))) for i, w in enumerate(waveforms)]
+            if not raw:
                 return Scores(*(torch.empty(0, len(self.traits)) for _ in Scores._fields))
-            return Scores(*(values.cpu() for values in self.decode(self.head(torch.cat(embeddings)))))
+            return Scores(*(values.cpu() for values in self.decode(torch.cat(raw))))
         finally:
             self.train(was_training)
 
@@ -165,7 +165,7 @@ class SpeechRater(nn.Module):
             encoder=self.encoder.source,
             weights_sha256=hash_weights(weights),
         )
-        write_rater(Path(folder), config, weights)
+        write_rater(Path(folder).absolute(), config, weights)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: str | torch.device = "cpu") -> Self:
@@ -219,7 +219,11 @@ class SpeechRater(nn.Module):
                     preprocessing=config.preprocessing,
                     thresholds=config.thresholds,
                 )
-        except (TypeError, ValueError) as cause:  # ModelError is a ValueError
+        except (
+            TypeError,
+            ValueError,
+            RuntimeError,
+        ) as cause:  # a ModelError is a ValueError, torch's are RuntimeErrors
             raise RaterError(f"The rater in '{folder}' cannot be built: {cause}") from cause
 
     def _frames(self, waveforms: Tensor, n_samples: Tensor) -> tuple[Tensor, Tensor]:
