@@ -1,0 +1,328 @@
+"""The figures of the report: numbers in, matplotlib Figure out, and from there SVG that fits into one page.
+
+The figures are small and of equal width: the page sets them side by side, and one below the other on a phone. Their
+colours (Okabe and Ito, distinct for colour-blind readers) are given to the page by name, so that it can replace them
+where the reader prefers a dark background.
+"""
+
+import io
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+from xml.etree import ElementTree
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import roc_curve
+
+BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
+INK, QUIET, GRID, PAPER = "#222222", "#767676", "#d9d9d9", "#fefefe"
+# the custom properties by which the page's style knows the colours
+_PROPERTY = {
+    BLUE: "--blue",
+    ORANGE: "--orange",
+    GREEN: "--green",
+    INK: "--ink",
+    QUIET: "--quiet",
+    GRID: "--line",
+    PAPER: "--paper",
+}
+
+_WIDTH = 3.6  # inches: 346 px, a phone
+_MOST_POINTS = 400
+_STYLE: Any = {  # Any: matplotlib types its keys as a literal
+    "svg.fonttype": "none",
+    "text.usetex": False,
+    "text.parse_math": False,
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9.0,
+    "text.color": INK,
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 9.0,
+    "axes.linewidth": 0.8,
+    "axes.facecolor": "none",
+    "axes.grid": False,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.facecolor": "none",
+    "figure.constrained_layout.use": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 3.5,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+}
+_drawn = mpl.rc_context(_STYLE)
+
+
+class Estimate(NamedTuple):
+    """A value and its interval, None where it is undefined."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+class Comparison(NamedTuple):
+    """The lines of the dot plot: one trait, the model and what it is compared with."""
+
+    label: str
+    model: Estimate
+    duration: Estimate
+    raters: Estimate
+
+
+@_drawn
+def plot_headline(rows: Sequence[Comparison], *, label: str, limits: tuple[float, float], chance: float) -> Figure:
+    """Draw the model with its interval, the duration baseline and the raters, a line per trait.
+
+    Args:
+        rows: from top to bottom.
+        label: what the horizontal axis measures.
+        limits: of the horizontal axis.
+        chance: where guessing stands; a dashed line.
+    """
+    figure = Figure(figsize=(_WIDTH, 0.85 + 0.42 * len(rows)))
+    axes = figure.add_subplot()
+    axes.axvline(chance, color=QUIET, linewidth=1.0, linestyle=(0, (3, 3)))
+    for place, row in enumerate(rows):
+        if row.model.low is not None and row.model.high is not None:
+            axes.plot([row.model.low, row.model.high], [place, place], color=BLUE, linewidth=2.0)
+    looks = (
+        ("model", [row.model for row in rows], BLUE, "o", 6.5),
+        ("duration alone", [row.duration for row in rows], ORANGE, "D", 4.5),
+        ("between raters", [row.raters for row in rows], GREEN, "s", 5.0),
+    )
+    for order, (name, estimates, colour, marker, size) in enumerate(looks):
+        found = [(estimate.value, place) for place, estimate in enumerate(estimates) if estimate.value is not None]
+        if found:
+            values, places = zip(*found, strict=True)
+            (dots,) = axes.plot(values, places, linestyle="", marker=marker, markersize=size, color=colour, label=name)
+            dots.set_zorder(5 - order)
+    for place, row in enumerate(rows):
+        box = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.0}
+        axes.text(0, place - 0.28, _shorten(row.label), transform=axes.get_yaxis_transform(), fontsize=8.5, bbox=box)
+    axes.set(xlim=limits, ylim=(len(rows) - 0.6, -0.85), xlabel=label, yticks=[])
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+    _add_legend(figure, axes)
+    return figure
+
+
+@_drawn
+def plot_history(
+    history: pd.DataFrame,
+    lines: Mapping[str, str],
+    *,
+    label: str,
+    best_epoch: int | None = None,
+    logarithmic: bool = False,
+) -> Figure:
+    """Draw columns of the history over the epochs.
+
+    Args:
+        history: a row per epoch, with a column epoch.
+        lines: the column and the name of each line, three at most.
+        label: what the vertical axis measures.
+        best_epoch: the epoch that was kept, marked by a dashed line.
+        logarithmic: whether the vertical axis is; what is not above 0 is left out then.
+    """
+    figure = Figure(figsize=(_WIDTH, 2.6))
+    axes = figure.add_subplot()
+    looks = zip((QUIET, BLUE, ORANGE), ("o", "D", "s"), strict=True)
+    if len(lines) == 1:
+        looks = zip((BLUE,), ("D",), strict=True)
+    for (column, name), (colour, marker) in zip(lines.items(), looks, strict=False):
+        values = history[column].where(history[column] > 0) if logarithmic else history[column]
+        axes.plot(history["epoch"], values, color=colour, marker=marker, label=name)
+    if best_epoch is not None:
+        axes.axvline(best_epoch, color=INK, linewidth=1.0, linestyle=(0, (3, 3)))
+    if logarithmic:
+        axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.minorticks_off()
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
+    axes.set(xlabel="epoch", ylabel=label, xlim=(history["epoch"].min() - 0.4, history["epoch"].max() + 0.4))
+    axes.grid(axis="y")
+    _add_legend(figure, axes)
+    return figure
+
+
+@_drawn
+def plot_scores(level_index: ArrayLike, scores: ArrayLike, level_names: Sequence[str], *, label: str) -> Figure:
+    """Draw the scores at each level of the rating: a box (quartiles, median) and, where they are few, every point.
+
+    Args:
+        level_index: the index of the rating's level, one per recording.
+        scores: of the model, one per recording.
+        level_names: of all levels.
+        label: what the vertical axis measures.
+    """
+    index, values = np.asarray(level_index), np.asarray(scores, dtype=np.float64)
+    figure = Figure(figsize=(_WIDTH, 3.2))
+    axes = figure.add_subplot()
+    present = [level for level in range(len(level_names)) if (index == level).any()]
+    if len(values) <= _MOST_POINTS:
+        # the golden ratio spreads the points evenly and always in the same way
+        spread = (np.arange(len(values)) * 0.618034) % 1.0 - 0.5
+        axes.plot(index + 0.62 * spread, values, linestyle="", marker="o", color=BLUE, alpha=0.35, markeredgewidth=0)
+    if present:
+        line = {"color": INK, "linewidth": 1.2}
+        axes.boxplot(
+            [values[index == level] for level in present],
+            positions=present,
+            widths=0.62,
+            showfliers=len(values) > _MOST_POINTS,
+            boxprops=line,
+            whiskerprops={"color": QUIET},
+            capprops={"color": QUIET},
+            medianprops={"color": ORANGE, "linewidth": 2.0},
+            flierprops={"marker": "o", "markersize": 2, "markerfacecolor": BLUE, "markeredgewidth": 0},
+        )
+    axes.set_xticks(range(len(level_names)), list(level_names))
+    axes.set(xlim=(-0.6, len(level_names) - 0.4), xlabel="rating", ylabel=label)
+    axes.grid(axis="y")
+    return figure
+
+
+@_drawn
+def plot_roc(
+    is_present: ArrayLike, probability: ArrayLike, *, operating_point: tuple[float, float] | None = None
+) -> Figure:
+    """Draw sensitivity over 1 - specificity for every possible threshold.
+
+    Args:
+        is_present: 1 where the raters found the trait, 0 where not; both must occur.
+        probability: of presence, as the model has it.
+        operating_point: specificity and sensitivity at the threshold in use, marked by a dot.
+    """
+    false_positive, sensitivity, _ = roc_curve(np.asarray(is_present), np.asarray(probability))
+    figure = Figure(figsize=(_WIDTH, 3.2))
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1.0, linestyle=(0, (3, 3)))
+    axes.plot(false_positive, sensitivity, color=BLUE)
+    if operating_point is not None:
+        specificity, hit_rate = operating_point
+        axes.plot([1 - specificity], [hit_rate], linestyle="", marker="o", markersize=7.0, color=ORANGE)
+    ticks = [0.0, 0.25, 0.5, 0.75, 1.0]
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=ticks, yticks=ticks)
+    axes.set(xlabel="1 - specificity (false alarms)", ylabel="sensitivity (found)", aspect="equal")
+    axes.grid()
+    return figure
+
+
+@_drawn
+def plot_confusion(counts: ArrayLike, names: Sequence[str]) -> Figure:
+    """Draw how often each rating (row) met each answer of the model (column); darker is more of the row.
+
+    Args:
+        counts: shape (names, names).
+        names: of the levels.
+    """
+    table: NDArray[np.float64] = np.asarray(counts, dtype=np.float64)
+    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    figure = Figure(figsize=(_WIDTH, 3.2))
+    axes = figure.add_subplot()
+    for (row, column), count in np.ndenumerate(table):
+        box = mpl.patches.Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, linewidth=0)
+        box.set(facecolor=BLUE, alpha=0.06 + 0.54 * shares[row, column])
+        axes.add_patch(box)
+        axes.text(column, row, f"{count:.0f}", ha="center", va="center", color=INK if count else QUIET)
+    axes.set_xticks(range(len(names)), list(names))
+    axes.set_yticks(range(len(names)), list(names))
+    axes.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(names) - 0.5, -0.5), aspect="equal")
+    axes.set(xlabel="model", ylabel="rating")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return figure
+
+
+@_drawn
+def plot_layer_weights(weights: Sequence[float]) -> Figure:
+    """Draw the weight of each depth in the layer mix, from depth 0 (below the first block)."""
+    figure = Figure(figsize=(_WIDTH, 2.6))
+    axes = figure.add_subplot()
+    axes.bar(range(len(weights)), weights, color=BLUE, width=0.7)
+    axes.axhline(1 / len(weights), color=QUIET, linewidth=1.0, linestyle=(0, (3, 3)))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(xlabel="depth", ylabel="weight", ylim=(0, None))
+    axes.grid(axis="y")
+    return figure
+
+
+@_drawn
+def to_svg(figure: Figure, *, prefix: str, alternative: str) -> str:
+    """Return a figure as an ``<svg>`` element to stand in HTML: the same bytes each time, no address, no date.
+
+    Args:
+        figure: one of this file's.
+        prefix: set before every id, so that several figures can stand in one page.
+        alternative: the text for those who do not see the figure.
+    """
+    with mpl.rc_context({"svg.hashsalt": prefix}), warnings.catch_warnings():
+        # the page's own fonts draw the text, matplotlib's only measures it
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    root = ElementTree.fromstring(_NOT_XML.sub("\ufffd", buffer.getvalue()))
+    for parent in list(root.iter()):
+        for child in [child for child in parent if child.tag.endswith(("}metadata", "}style"))]:
+            parent.remove(child)
+    for element in root.iter():
+        # in HTML the names of SVG stand without namespace
+        element.tag = element.tag.rpartition("}")[2]
+        element.attrib = {key.rpartition("}")[2]: _rewrite(key, value, prefix) for key, value in element.attrib.items()}
+    for key in ("width", "height", "version"):
+        root.attrib.pop(key, None)
+    root.attrib.update({"role": "img", "aria-label": _NOT_XML.sub("\ufffd", alternative)})
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def _rewrite(key: str, value: str, prefix: str) -> str:
+    if key == "id":
+        return f"{prefix}-{value}"
+    if key.endswith("href"):
+        return value.replace("#", f"#{prefix}-", 1)
+    if key == "clip-path":
+        return value.replace("url(#", f"url(#{prefix}-", 1)
+    if key == "style":
+        for colour, name in _PROPERTY.items():
+            value = value.replace(colour, f"var({name}, {colour})")
+        return re.sub(r"font-family: [^;]*(; )?", "", value)
+    return value
+
+
+def _shorten(label: str, most: int = 44) -> str:
+    return label if len(label) <= most else f"{label[: most - 1]}…"
+
+
+def _add_legend(figure: Figure, axes: Axes) -> None:
+    handles, names = axes.get_legend_handles_labels()
+    if len(names) > 1:
+        figure.legend(
+            handles,
+            names,
+            loc="outside upper left",
+            ncols=3,
+            fontsize=8.5,
+            handletextpad=0.4,
+            columnspacing=1.0,
+            borderpad=0,
+        )

@@ -1,0 +1,187 @@
+"""The report: one HTML file that shows a run, without network, script or model."""
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from lalia.files import write_text
+from lalia.report import pictures, tables
+from lalia.report.contents import Contents, read_contents
+from lalia.settings import RandomEncoder
+
+_ADAPTATIONS = {
+    "frozen": "the encoder stays as it was; only what stands on it was trained",
+    "partial": "some blocks of the encoder were trained",
+    "full": "the whole encoder was trained",
+}
+
+
+def write_report(run_folder: str | Path) -> Path:
+    """Write ``report.html`` into the folder of a run, from the files in it alone.
+
+    Args:
+        run_folder: with config.yaml, manifest.json, metrics.json, history.csv and predictions.csv.
+
+    Returns:
+        The path of the report. The same files give the same bytes.
+
+    Raises:
+        RunError: if a file is missing or cannot be read.
+        ConfigError: if config.yaml does not hold the settings of a run.
+    """
+    folder = Path(run_folder)
+    contents = read_contents(folder)
+    templates = Environment(
+        loader=PackageLoader("lalia.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.globals |= {"number": tables.format_number}
+    page = templates.get_template("report.html.jinja").render(_describe(contents))
+    path = folder / "report.html"
+    write_text(path, page)
+    return path
+
+
+def _describe(contents: Contents) -> dict[str, Any]:
+    """Return what the template shows, by name."""
+    manifest = contents.manifest
+    flow = manifest["flow"]
+    rows = contents.predictions[contents.predictions["part"] == contents.part]
+    rated = rows[rows["rating"].notna()]
+    return {
+        "manifest": manifest,
+        "settings": contents.settings,
+        "part": contents.part,
+        "traits": contents.traits,
+        "is_binary": contents.is_binary,
+        "n_recordings": rated["recording"].nunique(),
+        "n_speakers": rated["speaker"].nunique(),
+        "asked": _say_asked(contents),
+        "flow": flow,
+        "dropped": [{**step, "reason": contents.hide_ids(step["reason"])} for step in flow["dropped"]],
+        "excluded": _count_excluded(contents),
+        "warnings": contents.warnings(),
+        "sentences": _summarise(contents),
+        "units": [
+            {
+                "name": unit,
+                "table": tables.build_headline(contents, unit),
+                "pictures": pictures.draw_headline(contents, unit),
+            }
+            for unit in tables.UNITS
+        ],
+        "levels": tables.build_levels(contents),
+        "training": pictures.draw_training(contents),
+        "sections": [_describe_trait(contents, number, trait) for number, trait in enumerate(contents.traits)],
+        "disagreements": contents.disagreements().to_dict("records"),
+        "layer_mix": pictures.draw_layer_mix(contents),
+        "settings_text": _show_settings(contents),
+    }
+
+
+def _describe_trait(contents: Contents, number: int, trait: str) -> dict[str, Any]:
+    rated = contents.rated(trait)
+    threshold = contents.manifest.get("thresholds", {}).get(trait) or {"value": None, "reason": "none was stored"}
+    return {
+        "name": trait,
+        "anchor": f"trait-{number}",
+        "n_rated": len(rated),
+        "n_speakers": rated["speaker"].nunique(),
+        "n_present": int(contents.is_present(trait).sum()),
+        "threshold": threshold,
+        "pictures": pictures.draw_trait(contents, number, trait),
+        "table": tables.build_trait(contents, trait),
+    }
+
+
+def _say_asked(contents: Contents) -> list[tuple[str, str]]:
+    """Return the terms of the first section and what they were."""
+    settings, manifest = contents.settings, contents.manifest
+    model, scale = settings.model, contents.scale
+    adaptation = manifest["adaptation"]
+    trained, parameters = adaptation["trainable_parameters"], adaptation["parameters"]
+    layers = {"last": "its last depth", "weighted": "a learned mix of all its depths"}.get(
+        str(model.layers), f"its depth {model.layers}"
+    )
+    asked = [
+        ("Encoder", _say_encoder(contents)),
+        ("Adaptation", f"{_ADAPTATIONS.get(adaptation['kind'], adaptation['kind'])} ({adaptation['kind']})"),
+        ("Trained", f"{trained:,} of {parameters:,} parameters ({trained / max(parameters, 1):.1%})"),
+        ("On the encoder", f"{layers}, {model.pooling.kind} pooling over time, a head of kind {model.head.kind}"),
+        ("Traits", ", ".join(contents.traits)),
+        ("Rating scale", f"{', '.join(contents.level_names)}; a trait counts as present from {scale.present_from:g}"),
+    ]
+    if settings.data.raters is not None:
+        asked.append(("Several raters", f"the rating of a recording is their {settings.data.combine}"))
+    if settings.data.tasks:
+        asked.append(("Speech tasks", ", ".join(settings.data.tasks)))
+    if manifest.get("best_epoch") is not None:
+        kept = f"at most {settings.train.epochs} epochs; the one kept is epoch {manifest['best_epoch']}"
+        asked.append(("Training", kept + (f"; {manifest['stopped']}" if manifest.get("stopped") else "")))
+    return asked
+
+
+def _say_encoder(contents: Contents) -> str:
+    encoder, asked = contents.manifest["encoder"], contents.settings.model.encoder
+    if isinstance(asked, RandomEncoder):
+        return f"a small {asked.random} ({asked.layers} blocks of width {asked.width}) that began with random weights"
+    revision = f", revision {encoder['revision']}" if encoder.get("revision") else ""
+    return f"{_last_part(encoder['name'])}{revision}"
+
+
+def _summarise(contents: Contents) -> list[str]:
+    """Return the result of the recordings in one sentence per metric."""
+    sentences = []
+    for name in ("auc", "spearman"):
+        found = {}
+        for source in ("model", "duration", "raters"):
+            known = source in contents.sources
+            metric = contents.metrics_of(source, "recording", None).get(name) if known else None
+            if metric is not None and metric["value"] is not None:
+                found[source] = metric
+        if "model" in found:
+            between = tables.format_interval(found["model"])
+            said = f"{tables.name_metric(name)} {tables.format_number(found['model']['value'])}"
+            said += f" (interval {between})" if between else ""
+            if "duration" in found:
+                said += f"; the duration alone reaches {tables.format_number(found['duration']['value'])}"
+            if "raters" in found:
+                said += f"; between raters it is {tables.format_number(found['raters']['value'])}"
+            sentences.append(f"{said}.")
+    return sentences
+
+
+def _count_excluded(contents: Contents) -> list[dict[Hashable, Any]]:
+    """Count the excluded ratings of each trait, value and reason."""
+    excluded = pd.DataFrame(contents.manifest["flow"].get("excluded_ratings", []), columns=["trait", "value", "reason"])
+    excluded["reason"] = excluded["reason"].map(contents.hide_ids)
+    counted = excluded.astype(str).value_counts(sort=False).rename("count").reset_index()
+    return counted.to_dict("records")
+
+
+def _show_settings(contents: Contents) -> str:
+    """Return the settings as YAML, without the places of files and, unless asked for, the ids of recordings."""
+    values = contents.settings.model_dump(mode="json")
+    values.pop("runs")
+    data, split, model = values["data"], values["split"], values["model"]
+    data.pop("audio_dir")
+    data["metadata"] = _last_part(data["metadata"])
+    data["exclude"] = [contents.name(recording) for recording in data["exclude"]]
+    if "path" in split:
+        split["path"] = _last_part(split["path"])
+    if isinstance(model["encoder"], str):
+        model["encoder"] = _last_part(model["encoder"])
+    text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    return text
+
+
+def _last_part(place: str) -> str:
+    """Return the last part of an absolute path, anything else as it is: a folder may bear a person's name."""
+    return Path(place).name if Path(place).is_absolute() else place

@@ -1,0 +1,144 @@
+"""The tables of the report: metrics as cells with their interval, and why a value is undefined as numbered notes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from lalia.measures.metrics import METRICS
+from lalia.report.contents import Contents
+
+HEADLINE = ("auc", "spearman", "pearson", "mae", "qwk", "balanced_accuracy")
+UNITS = ("recording", "speaker")
+MEAN = "mean of all traits"
+_TITLES = {metric.name: metric.title for metric in METRICS}
+_SOURCES = {
+    "model": "model",
+    "duration": "duration alone",
+    "majority": "most frequent answer",
+    "raters": "between raters",
+}
+
+
+class Cell(NamedTuple):
+    """A value as shown: with its interval, or a dash with the number of the note that says why; else empty."""
+
+    value: str = ""
+    interval: str = ""
+    note: int = 0
+
+
+class Row(NamedTuple):
+    """A row: its heading and its cells."""
+
+    label: str
+    cells: list[Cell]
+
+
+class Group(NamedTuple):
+    """Rows that belong together."""
+
+    label: str
+    rows: list[Row]
+
+
+class Table(NamedTuple):
+    """A table: column headings, groups of rows, and the notes that cells refer to, from 1."""
+
+    columns: list[str]
+    groups: list[Group]
+    notes: list[str]
+
+
+def build_headline(contents: Contents, unit: str) -> Table:
+    """Return the headline metrics: a group per trait, the mean of all first; a row per source."""
+    notes: list[str] = []
+    groups = []
+    for trait in (None, *contents.traits):
+        rows = []
+        for source in contents.sources:
+            metrics = contents.metrics_of(source, unit, trait)
+            if metrics:
+                rows.append(Row(name_source(source), _read_cells(metrics, HEADLINE, notes)))
+        if rows:
+            groups.append(Group(MEAN if trait is None else trait, rows))
+    return Table([name_metric(metric) for metric in HEADLINE], groups, notes)
+
+
+def build_trait(contents: Contents, trait: str) -> Table:
+    """Return all metrics of a trait: a group per unit, a row per metric, a column per source."""
+    notes: list[str] = []
+    groups = []
+    for unit in UNITS:
+        found = {source: contents.metrics_of(source, unit, trait) for source in contents.sources}
+        names = _in_order({name for metrics in found.values() for name in metrics})
+        rows = []
+        for name in names:
+            cells = [_read_cell(metrics.get(name), notes) for metrics in found.values()]
+            n = next((metrics[name].get("n") for metrics in found.values() if name in metrics), None)
+            rows.append(Row(name_metric(name), [*cells, Cell("" if n is None else str(n))]))
+        if rows:
+            groups.append(Group(f"per {unit}", rows))
+    return Table([*(name_source(source) for source in contents.sources), "n"], groups, notes)
+
+
+def build_levels(contents: Contents) -> Table:
+    """Return the number of ratings per trait, part and level, and how many recordings have none."""
+    scale = contents.scale
+    parts = contents.manifest["flow"]["parts"]
+    groups = []
+    for trait in contents.traits:
+        rows = []
+        for part, counted in parts.items():
+            if counted["recordings"]:
+                by_level = {float(level): count for level, count in counted["ratings"].get(trait, {}).items()}
+                counts = [by_level.get(level, 0) for level in scale.levels]
+                missing = counted["recordings"] - sum(counts)
+                rows.append(Row(part, [Cell(str(count)) for count in (*counts, missing)]))
+        if rows:
+            groups.append(Group(trait, rows))
+    return Table([*contents.level_names, "not rated"], groups, [])
+
+
+def name_metric(name: str) -> str:
+    """Return the title of a metric."""
+    return _TITLES.get(name, name.replace("_", " "))
+
+
+def name_source(source: str) -> str:
+    """Return what a row of metrics is about."""
+    return _SOURCES.get(source, source.replace("_", " "))
+
+
+def format_number(value: float) -> str:
+    """Write a number with two decimals and a true minus sign.
+
+    Example:
+        >>> format_number(-0.123), format_number(-0.001)
+        ('−0.12', '0.00')
+    """
+    return f"{value:z.2f}".replace("-", "−")
+
+
+def format_interval(metric: Mapping[str, Any]) -> str:
+    """Write the interval of a metric, nothing where it has none."""
+    low, high = metric.get("low"), metric.get("high")
+    return "" if low is None or high is None else f"{format_number(low)} to {format_number(high)}"
+
+
+def _read_cells(metrics: Mapping[str, Mapping[str, Any]], names: Sequence[str], notes: list[str]) -> list[Cell]:
+    return [_read_cell(metrics.get(name), notes) for name in names]
+
+
+def _read_cell(metric: Mapping[str, Any] | None, notes: list[str]) -> Cell:
+    if metric is None:
+        return Cell()
+    if metric["value"] is not None:
+        return Cell(format_number(metric["value"]), format_interval(metric))
+    reason = metric.get("reason") or "undefined"
+    if reason not in notes:
+        notes.append(reason)
+    return Cell("–", note=notes.index(reason) + 1)
+
+
+def _in_order(names: set[str]) -> list[str]:
+    known = [name for name in _TITLES if name in names]
+    return known + sorted(names - set(known))
