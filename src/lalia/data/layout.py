@@ -1,0 +1,152 @@
+"""From recording ids to audio files: the layouts of a folder of recordings."""
+
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import pandas as pd
+
+from lalia.errors import list_some, nearest_choice
+from lalia.settings import DataSettings
+
+# what the layout "path" takes for audio when it looks for files that no row names
+_AUDIO_EXTENSIONS = (
+    *("aac", "aif", "aifc", "aiff", "amr", "au", "caf", "flac", "m4a", "mp3", "mp4", "oga", "ogg", "opus", "sph"),
+    *("w64", "wav", "webm", "wma"),
+)
+
+
+@dataclass(frozen=True)
+class AudioFiles:
+    """Where the audio of each recording lies.
+
+    Args:
+        paths: absolute, in the order of the rows that were asked for.
+        missing: recording id to reason, of recordings without a file that may be dropped.
+        notes: on files that no row names.
+        problems: what is wrong, one sentence each.
+    """
+
+    paths: tuple[str, ...] = ()
+    missing: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def find_audio(rows: pd.DataFrame, places: Iterable[str], folder: Path, data: DataSettings) -> AudioFiles:
+    """Find the audio file of each recording, and the files that no row of the table names.
+
+    Args:
+        rows: the recordings to find, columns recording and place, the row numbers as index.
+        places: the place of every recording of the table, also of those that are left out.
+        folder: the folder of the recordings.
+        data: layout and extension, and whether recordings without a file may be dropped.
+    """
+    if not folder.is_dir():
+        return AudioFiles(problems=(f"data.audio_dir: '{folder}' is not a folder",))
+    reason_of = {place: why_unsafe(place, data.layout) for place in places if place}
+    named = {relative_path(place, data) for place, why in reason_of.items() if why is None}
+    unnamed = find_unnamed(folder, named, data)
+    notes = [f"recordings in the folder that no row names: {len(unnamed)} ({list_some(unnamed, most=3)})"]
+    paths: list[str] = []
+    unsafe: list[str] = []
+    missing: dict[str, str] = {}
+    for number, recording, place in zip(rows.index, rows["recording"], rows["place"], strict=True):
+        if reason_of.get(place):
+            unsafe.append(f"'{place}' in row {number} {reason_of[place]}")
+            continue
+        inside = relative_path(place, data) if place else ""
+        paths.append(os.path.join(folder, inside))  # noqa: PTH118
+        if not os.path.isfile(paths[-1]):  # noqa: PTH113
+            missing[recording] = inside
+    problems = []
+    if unsafe:
+        problems.append(_refuse_unsafe(unsafe, data.layout))
+    if missing and data.unreadable == "stop":
+        problems.append(_refuse_missing(missing, len(rows), folder, unnamed))
+    return AudioFiles(
+        tuple(paths), dict.fromkeys(missing, "no audio file"), tuple(notes) if unnamed else (), tuple(problems)
+    )
+
+
+def _refuse_unsafe(unsafe: Sequence[str], layout: str) -> str:
+    if layout == "path":
+        return f"paths that do not lie inside data.audio_dir: {list_some(unsafe)}"
+    hint = "Where the column holds paths, set data.layout: path"
+    return f"recording ids that cannot be names of files: {list_some(unsafe)}. {hint}"
+
+
+def _refuse_missing(missing: Mapping[str, str], n_recordings: int, folder: Path, unnamed: Sequence[str]) -> str:
+    shown = [f"'{recording}': {inside or 'no path'}" for recording, inside in missing.items()]
+    first = next(iter(missing.values()))
+    nearest = nearest_choice(first, unnamed) if first else None
+    hint = f" No row names '{nearest}' there." if nearest else ""
+    return (
+        f"{len(missing)} of {n_recordings} recordings have no audio file in '{folder}' ({list_some(shown)}).{hint} "
+        "Check data.audio_dir, data.layout and data.extension, or set data.unreadable: drop"
+    )
+
+
+def why_unsafe(place: str, layout: str) -> str | None:
+    """Say why an id or a relative path must not become a file name, or return None if it may.
+
+    A plain id is needed for the layouts flat and structured, a path that stays inside the folder for the layout path,
+    by the rules of POSIX and of Windows.
+
+    Example:
+        >>> why_unsafe("../secret", "flat")
+        'contains a path separator'
+        >>> why_unsafe("session1/a.wav", "path") is None
+        True
+    """
+    posix, windows = PurePosixPath(place), PureWindowsPath(place)
+    if "\0" in place:
+        return "contains a NUL character"
+    if posix.is_absolute() or windows.drive or windows.root:
+        return "is an absolute path"
+    if layout != "path" and ("/" in place or "\\" in place):
+        return "contains a path separator"
+    if ".." in windows.parts:
+        return "leaves the folder"
+    if not windows.parts:
+        return "names the folder itself"
+    return None
+
+
+def relative_path(place: str, data: DataSettings) -> str:
+    """Return where the audio of an id (or of a path, for the layout path) lies inside the folder of the recordings."""
+    if data.layout == "flat":
+        return f"{place}.{data.extension}"
+    if data.layout == "structured":
+        return os.path.join(place, f"waveform.{data.extension}")  # noqa: PTH118
+    return os.path.normpath(place)
+
+
+def find_unnamed(folder: Path, named: Collection[str], data: DataSettings) -> list[str]:
+    """List the recordings in the folder that no row names, as sorted relative paths.
+
+    The layout flat looks at files with the extension, structured at folders with a waveform in them, path at files
+    anywhere whose extension is one of audio. Hidden files and folders are passed over.
+
+    Args:
+        folder: the folder of the recordings.
+        named: the relative paths that rows name.
+        data: layout and extension.
+    """
+    if data.layout == "flat":
+        found = [entry.name for entry in os.scandir(folder) if _has_extension(entry.name, {data.extension.lower()})]
+    elif data.layout == "structured":
+        candidates = (relative_path(entry.name, data) for entry in os.scandir(folder) if entry.is_dir())
+        found = [place for place in candidates if (folder / place).is_file()]
+    else:
+        found = []
+        for parent, folders, files in os.walk(folder):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            audio = (name for name in files if _has_extension(name, _AUDIO_EXTENSIONS))
+            found += [os.path.relpath(os.path.join(parent, name), folder) for name in audio]  # noqa: PTH118
+    return sorted(place for place in found if place not in named and not place.startswith("."))
+
+
+def _has_extension(name: str, extensions: Collection[str]) -> bool:
+    return not name.startswith(".") and name.rpartition(".")[2].lower() in extensions
