@@ -82,14 +82,26 @@ def test_the_working_directory_can_be_the_folder(tmp_path, monkeypatch):
 
 
 def test_config_is_sorted_strict_json_without_the_users_folders(tmp_path):
-    make_rater(layers="weighted", pooling="attention").save_pretrained(tmp_path / "model")
+    make_encoder().model.save_pretrained(tmp_path / "my-wavlm")
+    encoder = load_encoder(tmp_path / "my-wavlm")
+    make_rater(encoder=encoder, layers="weighted", pooling="attention").save_pretrained(tmp_path / "model")
     text = (tmp_path / "model" / "config.json").read_text(encoding="utf-8")
     values = json.loads(text, parse_constant=pytest.fail)  # NaN and Infinity
     assert list(values) == sorted(values)
     assert values["format"] == 1
     assert values["scale"] == {"levels": [1.0, 2.0, 3.0, 4.0], "present_from": 2.0}
     assert values["pooling"] == {"hidden": 8, "kind": "attention"}
+    assert values["encoder"]["name"] == "my-wavlm"
     assert str(tmp_path) not in text
+
+
+def test_an_encoder_from_a_folder_is_not_needed_to_load_the_rater(tmp_path):
+    make_encoder("hubert").model.save_pretrained(tmp_path / "my-hubert")
+    rater = make_rater(encoder=load_encoder(tmp_path / "my-hubert", normalize=False))
+    rater.save_pretrained(tmp_path / "model")
+    shutil.rmtree(tmp_path / "my-hubert")
+    loaded = SpeechRater.from_pretrained(tmp_path / "model")
+    assert torch.equal(loaded.score([make_waveform(0.4)]).score, rater.score([make_waveform(0.4)]).score)
 
 
 def test_a_failed_save_leaves_the_old_rater_and_no_rubbish(tmp_path):
