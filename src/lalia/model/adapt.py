@@ -4,9 +4,12 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Literal
+
+from torch import nn
 
 from lalia.errors import EncoderError, suggest
-from lalia.model.encoders.base import SpeechEncoder
+from lalia.model.encoders.base import Depth, SpeechEncoder
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,33 @@ def adapt_full(encoder: SpeechEncoder, train_stem: bool = True) -> Adaptation:
         if encoder.depth_of(path) >= lowest and path not in encoder.fixed_parameters
     ]
     return _train_only(encoder, "full", chosen)
+
+
+def freeze_unused(encoder: SpeechEncoder, layers: Depth | Literal["weighted"]) -> None:
+    """Freeze what lies above the depth that is pooled: it would train without ever being used.
+
+    Args:
+        encoder: adapted, changed in place.
+        layers: a depth, ``"last"``, or ``"weighted"`` for all depths, which leaves out the norm behind the last one.
+
+    Example:
+        >>> from lalia.model.encoders.load import load_encoder
+        >>> encoder = load_encoder({"random": "hubert", "layers": 2, "width": 16, "heads": 2})
+        >>> _ = adapt_full(encoder)
+        >>> freeze_unused(encoder, 1)
+        >>> any(parameter.requires_grad for parameter in encoder.blocks[1].parameters())
+        False
+    """
+    if layers == "last":
+        return
+    highest = encoder.n_blocks if layers == "weighted" else int(layers)
+    unused: list[nn.Module] = [*encoder.blocks[highest:]]
+    uses_norm = highest == encoder.n_blocks and encoder.last_depth_is_normalized
+    if encoder.output_norm is not None and not uses_norm:
+        unused.append(encoder.output_norm)
+    for module in unused:
+        module.requires_grad_(False)
+    _train_only(encoder, "", [path for path, each in encoder.model.named_parameters() if each.requires_grad])
 
 
 def _train_only(encoder: SpeechEncoder, kind: str, chosen: Iterable[str]) -> Adaptation:

@@ -66,9 +66,13 @@ class SpeechEncoder(nn.Module, ABC):
         max_samples: the longest waveform, None where there is no limit.
 
     Attributes:
+        last_depth_is_normalized: whether the output norm belongs to the last depth, as in Whisper, or only to the
+            encoder's own output, as in pre-norm models.
         first_changing_depth: the lowest depth whose values can change in training, ``n_blocks + 1`` if none can. All
             below it runs without gradients and in eval mode.
     """
+
+    last_depth_is_normalized = False
 
     def __init__(
         self,

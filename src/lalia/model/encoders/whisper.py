@@ -63,6 +63,8 @@ class WhisperEncoder(SpeechEncoder):
         source: where it comes from.
     """
 
+    last_depth_is_normalized = True
+
     def __init__(self, model: Any, source: EncoderSource) -> None:
         config = model.config
         hop_length = source.spectrogram["hop_length"]

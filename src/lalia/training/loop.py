@@ -1,0 +1,297 @@
+"""The one training loop: batches to losses to steps, an epoch's validation, the best weights kept as a copy."""
+
+import itertools
+import math
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from lalia.data.dataset import Batch, BucketedBatches, RecordingDataset, load_batches
+from lalia.errors import Stopped, TrainingError, list_some
+from lalia.model.losses import rating_loss
+from lalia.model.rater import SpeechRater
+from lalia.progress import Progress
+from lalia.settings import EarlyStopping, TrainSettings
+from lalia.training.checkpoint import (
+    Position,
+    load_checkpoint,
+    restore_generators,
+    restore_optimizer,
+    save_checkpoint,
+)
+from lalia.training.interrupt import StopRequest, stop_requests
+from lalia.training.optimizer import parameter_groups, rate_factor
+from lalia.training.validation import HIGHER_IS_BETTER, validate
+
+Row = dict[str, float | int | bool | None]
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a training came to; the rater itself holds the best weights.
+
+    Attributes:
+        history: a row per epoch: losses, validation metrics, rates, seconds.
+        best_epoch: the epoch of the best weights, from 1.
+        stopped: why training ended, in words.
+        best: the weights of the best epoch, those that can change.
+        last: those of the last epoch.
+    """
+
+    history: tuple[Row, ...]
+    best_epoch: int
+    stopped: str
+    best: dict[str, Tensor]
+    last: dict[str, Tensor]
+
+
+def fit(
+    rater: SpeechRater,
+    train: RecordingDataset,
+    validation: RecordingDataset,
+    settings: TrainSettings,
+    *,
+    seed: int,
+    checkpoints: Path | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> FitResult:
+    """Train a rater and leave it with the weights of its best epoch.
+
+    The best epoch is the one with the lowest validation loss, or the best validation metric of
+    ``settings.early_stopping``; without a validation part it is the last one. A value that is not a number is never
+    the best. Losses are averaged over the valid ratings of all batches of a step.
+
+    Args:
+        rater: adapted already: what has ``requires_grad`` trains.
+        train: the training part; each recording has a rating.
+        validation: the validation part, may be empty.
+        settings: how to train.
+        seed: of the order of the recordings and of dropout.
+        checkpoints: a folder for the training state, written after each epoch and on a signal; None writes none.
+        resume: go on from the newest checkpoint there, if any.
+        progress: is told of each step and epoch.
+
+    Raises:
+        TrainingError: if nothing trains, there is nothing to train on, or the loss is not finite.
+        Stopped: on Ctrl-C or SIGTERM, after the state is saved.
+    """
+    session = _Session(rater, train, validation, settings, seed, checkpoints, progress or Progress())
+    if resume:
+        session.restore()
+    with stop_requests() as request:
+        stopped = session.run(request)
+    last = session.weights()
+    session.use_best()
+    position = session.position
+    return FitResult(tuple(position.history), position.best_epoch, stopped, session.best or last, last)
+
+
+class _Session:
+    """The objects of one training, and its position."""
+
+    def __init__(
+        self,
+        rater: SpeechRater,
+        train: RecordingDataset,
+        validation: RecordingDataset,
+        settings: TrainSettings,
+        seed: int,
+        checkpoints: Path | None,
+        progress: Progress,
+    ) -> None:
+        groups = parameter_groups(
+            rater,
+            learning_rate=settings.learning_rate,
+            encoder_learning_rate=settings.encoder_learning_rate,
+            weight_decay=settings.weight_decay,
+        )
+        if not groups:
+            raise TrainingError("Nothing in the rater trains: every parameter is frozen.")
+        if not len(train):
+            raise TrainingError("The training part has no rated recording.")
+        torch.manual_seed(seed)
+        self.accelerator = Accelerator()
+        optimizer = torch.optim.AdamW(groups)
+        self.rater, self.optimizer = self.accelerator.prepare(rater, optimizer)
+        self.validation = validation
+        self.settings = settings
+        self.checkpoints = checkpoints
+        self.progress = progress
+        self.dataset = train
+        self.batches = BucketedBatches(
+            train.recordings,
+            train.seconds,
+            batch_seconds=settings.batch_seconds,
+            seed=seed,
+            shuffle=True,
+            preprocessing=train.preprocessing,
+        )
+        self.position = Position()
+        self.best: dict[str, Tensor] = {}
+        self.steps = sum(self._steps_in(epoch) for epoch in range(1, settings.epochs + 1))
+
+    def _steps_in(self, epoch: int) -> int:
+        self.batches.set_epoch(epoch)
+        return math.ceil(len(self.batches) / self.settings.accumulate)
+
+    def restore(self) -> None:
+        """Go back to the newest checkpoint, if there is one."""
+        found = load_checkpoint(self.checkpoints) if self.checkpoints else None
+        if found is None:
+            return
+        self.position = found.position
+        self.best = found.best
+        self._load_weights(found.model)
+        restore_optimizer(self.optimizer, found.optimizer)
+        restore_generators(found.generators)
+        self.progress.say(f"Resuming in epoch {self.position.epoch}, after step {self.position.step}.")
+
+    def run(self, request: StopRequest) -> str:
+        """Train the epochs that are left and say why training ended."""
+        while self.position.epoch <= self.settings.epochs:
+            patience = self.settings.early_stopping.patience if self.settings.early_stopping else None
+            if patience is not None and self.position.stale_epochs >= patience:
+                return f"no improvement for {patience} epochs"
+            self._train_epoch(request)
+            self._end_epoch()
+            self._save_or_stop(request)
+        return f"all {self.settings.epochs} epochs"
+
+    def _train_epoch(self, request: StopRequest) -> None:
+        position = self.position
+        self.rater.train()
+        steps = self._steps_in(position.epoch)
+        self.progress.start(f"epoch {position.epoch} of {self.settings.epochs}", steps)
+        begun = time.perf_counter() - position.seconds
+        batches = load_batches(self.dataset, self.batches, workers=self.settings.workers, start=position.batch)
+        for group in _in_groups(batches, self.settings.accumulate):
+            self._step(group)
+            position.batch += len(group)
+            position.step += 1
+            position.seconds = time.perf_counter() - begun
+            self.progress.advance(f"loss {position.loss_sum / position.n_ratings:.4f}")
+            # after the last step the epoch is ended first, so that a resumed run validates it only once
+            if request.signal_number and position.batch < len(self.batches):
+                self._save_or_stop(request)
+
+    def _step(self, group: Sequence[Batch]) -> None:
+        """Take one optimiser step on the mean loss over all valid ratings of the batches."""
+        factor = rate_factor(
+            self.position.step, steps=self.steps, warmup=self.settings.warmup, schedule=self.settings.schedule
+        )
+        for parameter_group in self.optimizer.param_groups:
+            parameter_group["lr"] = parameter_group["base_rate"] * factor
+        n_ratings = sum(int((~batch.ratings.isnan()).sum()) for batch in group)
+        loss_sum = 0.0
+        for batch in group:
+            loss = self._loss_sum(batch.to(self.accelerator.device))
+            if not torch.isfinite(loss):
+                names = [self.dataset.recordings[row] for row in batch.rows.tolist()]
+                raise TrainingError(
+                    f"The training loss is {loss.item()} in epoch {self.position.epoch}, step {self.position.step + 1} "
+                    f"(recordings {list_some(names)}). Lower train.learning_rate, or look at these recordings."
+                )
+            self.accelerator.backward(loss / n_ratings)
+            loss_sum += loss.item()
+        if self.settings.clip_norm is not None:
+            self.accelerator.clip_grad_norm_(self.rater.parameters(), self.settings.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.position.loss_sum += loss_sum
+        self.position.n_ratings += n_ratings
+
+    def _loss_sum(self, batch: Batch) -> Tensor:
+        bfloat16 = self.settings.precision == "bfloat16"
+        with torch.autocast(self.accelerator.device.type, dtype=torch.bfloat16, enabled=bfloat16):
+            raw = self.rater(batch.waveforms, batch.n_samples, batch.recording_of_window)
+        losses, _ = rating_loss(self.accelerator.unwrap_model(self.rater).head, raw.float(), batch.ratings)
+        return losses.sum()
+
+    def _end_epoch(self) -> None:
+        """Validate, add a row to the history, keep the weights if they are the best, go to the next epoch."""
+        position = self.position
+        row: Row = {"epoch": position.epoch, "train_loss": position.loss_sum / position.n_ratings}
+        if len(self.validation):
+            row |= validate(self.accelerator.unwrap_model(self.rater), self.validation, self.settings)
+        rates = {group["part"]: group["lr"] for group in self.optimizer.param_groups}
+        row["learning_rate"] = rates.get("rest")
+        row["encoder_learning_rate"] = rates.get("encoder")
+        row["seconds"] = round(position.seconds, 3)
+        row["audio_seconds_per_second"] = round(sum(self.dataset.seconds) / max(position.seconds, 1e-9), 1)
+        value = _watched(row, self.settings.early_stopping)
+        improves = not len(self.validation) or _improves(value, position.best_value, self.settings.early_stopping)
+        row["is_best"] = improves
+        if improves:
+            position.best_epoch, position.best_value, position.stale_epochs = position.epoch, value, 0
+            self.best = self.weights()
+        elif value is not None:
+            position.stale_epochs += 1
+        position.history.append(row)
+        position.epoch += 1
+        position.batch, position.loss_sum, position.n_ratings, position.seconds = 0, 0.0, 0, 0.0
+        self.progress.say(_in_words(row))
+
+    def _save_or_stop(self, request: StopRequest) -> None:
+        if self.checkpoints is not None:
+            save_checkpoint(
+                self.checkpoints,
+                self.position,
+                model=self.weights(),
+                best=self.best,
+                optimizer=self.optimizer.optimizer,
+            )
+        if request.signal_number:
+            saved = "The state is saved: go on with --resume." if self.checkpoints else "No state was saved."
+            raise Stopped(f"Stopped in epoch {self.position.epoch}. {saved}", request.signal_number)
+
+    def use_best(self) -> None:
+        """Leave the rater with its best weights, in eval mode."""
+        if self.best:
+            self._load_weights(self.best)
+        self.accelerator.unwrap_model(self.rater).eval()
+
+    def weights(self) -> dict[str, Tensor]:
+        """Copy all that training can change: trainable parameters and buffers."""
+        rater = self.accelerator.unwrap_model(self.rater)
+        frozen = {name for name, parameter in rater.named_parameters() if not parameter.requires_grad}
+        return {name: value.detach().cpu().clone() for name, value in rater.state_dict().items() if name not in frozen}
+
+    def _load_weights(self, weights: dict[str, Tensor]) -> None:
+        rater = self.accelerator.unwrap_model(self.rater)
+        unexpected = rater.load_state_dict(weights, strict=False).unexpected_keys
+        if unexpected:
+            raise TrainingError(f"The checkpoint holds unknown weights: {list_some(unexpected)}.")
+
+
+def _in_groups(batches: Iterable[Batch], size: int) -> Iterable[list[Batch]]:
+    """Yield ``size`` batches at a time; the last group may be smaller, and still makes a step."""
+    iterator = iter(batches)
+    while group := list(itertools.islice(iterator, size)):
+        yield group
+
+
+def _watched(row: Row, early_stopping: EarlyStopping | None) -> float | None:
+    value = row.get(f"validation_{early_stopping.metric if early_stopping else 'loss'}")
+    return None if value is None or math.isnan(value) else float(value)
+
+
+def _improves(value: float | None, best: float | None, early_stopping: EarlyStopping | None) -> bool:
+    if value is None:
+        return False
+    if best is None:
+        return True
+    return value > best if early_stopping and early_stopping.metric in HIGHER_IS_BETTER else value < best
+
+
+def _in_words(row: Row) -> str:
+    parts = [f"epoch {row['epoch']:>3}", f"training loss {row['train_loss']:.4f}"]
+    parts += [
+        f"{name.replace('_', ' ')} {row[name]:.4f}" for name in ("validation_loss", "validation_auc") if row.get(name)
+    ]
+    return ", ".join(parts) + (" *" if row["is_best"] else "")

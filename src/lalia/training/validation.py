@@ -1,0 +1,83 @@
+"""The validation part seen after each epoch: its loss, and its metrics as a mean over traits."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lalia.data.dataset import BucketedBatches, RecordingDataset, load_batches
+from lalia.measures.metrics import METRICS, Judged
+from lalia.model.heads import Scores
+from lalia.model.losses import rating_loss
+from lalia.model.rater import SpeechRater
+from lalia.scale import Scale
+from lalia.settings import TrainSettings
+
+HIGHER_IS_BETTER = {metric.name for metric in METRICS if metric.better == "higher"}
+
+
+@torch.inference_mode()
+def validate(rater: SpeechRater, dataset: RecordingDataset, settings: TrainSettings) -> dict[str, float | None]:
+    """Return ``validation_loss`` and ``validation_<metric>`` of a rater, in eval mode.
+
+    The loss is the mean over valid ratings. A metric is the mean over the traits where it is defined, None where it is
+    for none; a trait counts as called present at a probability of 0.5.
+    """
+    was_training = rater.training
+    rater.eval()
+    device = next(rater.parameters()).device
+    batches = BucketedBatches(
+        dataset.recordings,
+        dataset.seconds,
+        batch_seconds=settings.batch_seconds,
+        seed=0,
+        shuffle=False,
+        preprocessing=dataset.preprocessing,
+    )
+    loss_sum, n_ratings = 0.0, 0
+    raws, ratings = [], []
+    for batch in load_batches(dataset, batches, workers=settings.workers):
+        on_device = batch.to(device)
+        bfloat16 = settings.precision == "bfloat16"
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16):
+            raw = rater(on_device.waveforms, on_device.n_samples, on_device.recording_of_window)
+        losses, has_rating = rating_loss(rater.head, raw.float(), on_device.ratings)
+        loss_sum += float(losses.sum())
+        n_ratings += int(has_rating.sum())
+        raws.append(raw.float())
+        ratings.append(batch.ratings)
+    rater.train(was_training)
+    values: dict[str, float | None] = {"validation_loss": loss_sum / n_ratings if n_ratings else None}
+    if raws:
+        scores = rater.decode(torch.cat(raws))
+        means = _mean_metrics(torch.cat(ratings).numpy().astype(np.float64), scores, rater.scale)
+        values |= {f"validation_{name}": value for name, value in means.items()}
+    return values
+
+
+def _mean_metrics(ratings: NDArray[np.float64], scores: Scores, scale: Scale) -> dict[str, float | None]:
+    judged = [_judge(ratings[:, trait], scores, trait, scale) for trait in range(ratings.shape[1])]
+    means: dict[str, float | None] = {}
+    for metric in METRICS:
+        values = [float(metric.compute(each)) for each in judged]
+        defined = [value for value in values if not np.isnan(value)]
+        means[metric.name] = float(np.mean(defined)) if defined else None
+    return means
+
+
+def _judge(ratings: NDArray[np.float64], scores: Scores, trait: int, scale: Scale) -> Judged:
+    has_rating = ~np.isnan(ratings)
+    score, level, probability = (
+        values[:, trait].cpu().numpy().astype(np.float64)[has_rating]
+        for values in (scores.score, scores.level, scores.probability)
+    )
+    known = ratings[has_rating]
+    return Judged(
+        ratings=known,
+        level_index=scale.level_index(known),
+        is_present=scale.is_present(known) == 1,
+        n_levels=len(scale.levels),
+        scores=score,
+        probability=probability,
+        predicted_index=None if np.isnan(level).any() else scale.level_index(level),
+        is_called=probability >= 0.5,
+    )

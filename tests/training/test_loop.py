@@ -1,0 +1,253 @@
+"""The training loop on a tiny encoder and eight toy recordings."""
+
+import os
+import signal
+
+import pytest
+import torch
+
+from lalia.data.dataset import BucketedBatches, RecordingDataset, load_batches
+from lalia.errors import Stopped, TrainingError
+from lalia.model.adapt import adapt_frozen, adapt_full, adapt_partial, freeze_unused
+from lalia.model.losses import rating_loss
+from lalia.progress import Progress
+from lalia.settings import EarlyStopping, TrainSettings
+from lalia.training.loop import fit
+from lalia.training.optimizer import parameter_groups
+from lalia.training.validation import validate
+from toy_data import make_table
+from toy_rater import make_encoder, make_rater
+
+FAST = TrainSettings(
+    epochs=3, batch_seconds=2, learning_rate=0.01, encoder_learning_rate=0.003, warmup=0.0, early_stopping=None
+)
+
+
+def settings(**changes):
+    return FAST.model_copy(update=changes)
+
+
+@pytest.fixture
+def table(tmp_path):
+    return make_table(tmp_path)
+
+
+def make_trained_rater(adapt=adapt_full, **options):
+    encoder = make_encoder()
+    adapt(encoder)
+    freeze_unused(encoder, options.get("layers", "last"))
+    return make_rater(encoder=encoder, **options)
+
+
+def make_sets(table, rater):
+    train = table.select([True] * 6 + [False] * 2)
+    validation = table.select([False] * 4 + [True] * 4)
+    return RecordingDataset(train, rater.preprocessing), RecordingDataset(validation, rater.preprocessing)
+
+
+def state_of(rater):
+    return {name: value.clone() for name, value in rater.state_dict().items()}
+
+
+def moved(before, rater):
+    return {name for name, value in rater.state_dict().items() if not torch.equal(before[name], value)}
+
+
+class SignalAt(Progress):
+    """Sends this process a signal after some steps."""
+
+    def __init__(self, step, number=signal.SIGTERM):
+        self.left = step
+        self.number = number
+
+    def advance(self, note=""):
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), self.number)
+
+
+def test_the_loss_falls_on_eight_recordings_twice_identically(table):
+    histories = []
+    for _ in range(2):
+        rater = make_trained_rater()
+        train = RecordingDataset(table, rater.preprocessing)
+        result = fit(rater, train, train, settings(epochs=25), seed=3)
+        histories.append([(row["train_loss"], row["validation_loss"]) for row in result.history])
+    assert histories[0] == histories[1]
+    assert histories[0][-1][1] < 0.5 * histories[0][0][1]
+
+
+def test_different_seeds_train_differently(table):
+    losses = []
+    for seed in (1, 2):
+        rater = make_trained_rater()
+        losses.append(fit(rater, *make_sets(table, rater), FAST, seed=seed).history[-1]["train_loss"])
+    assert losses[0] != losses[1]
+
+
+@pytest.mark.parametrize(
+    "adapt", [adapt_frozen, lambda e: adapt_partial(e, last=1), lambda e: adapt_full(e, train_stem=False), adapt_full]
+)
+def test_exactly_the_trainable_parameters_move(table, adapt):
+    rater = make_trained_rater(adapt, layers="weighted", pooling="attention")
+    before = state_of(rater)
+    fit(rater, *make_sets(table, rater), settings(epochs=8), seed=0)
+    assert moved(before, rater) == {name for name, parameter in rater.named_parameters() if parameter.requires_grad}
+
+
+def test_every_trainable_parameter_is_in_the_optimizer_once():
+    rater = make_trained_rater(lambda e: adapt_partial(e, last=1), layers="weighted", pooling="attention")
+    groups = parameter_groups(rater, learning_rate=1.0, encoder_learning_rate=2.0, weight_decay=0.1)
+    names = [name for group in groups for name in group["names"]]
+    assert sorted(names) == sorted(name for name, p in rater.named_parameters() if p.requires_grad)
+    assert [id(p) for group in groups for p in group["params"]] == [
+        id(dict(rater.named_parameters())[n]) for n in names
+    ]
+
+
+def test_norms_biases_and_mixes_do_not_decay_and_the_encoder_has_its_own_rate():
+    rater = make_trained_rater(layers="weighted", pooling="attention")
+    groups = parameter_groups(rater, learning_rate=1.0, encoder_learning_rate=2.0, weight_decay=0.1)
+    of = {name: group for group in groups for name in group["names"]}
+    shapes = {name: parameter.ndim for name, parameter in rater.named_parameters()}
+    assert all((group["weight_decay"] == 0.1) == (shapes[name] > 1) for name, group in of.items())
+    assert all((group["lr"] == 2.0) == name.startswith("encoder.") for name, group in of.items())
+    assert of["layer_mix.logits"]["weight_decay"] == 0.0
+
+
+def test_accumulated_batches_give_the_step_of_one_batch(table):
+    weights = []
+    # a frozen encoder and no dropout: the two ways differ in nothing but the batching
+    for batch_seconds, accumulate in ((30, 1), (0.5, 100)):
+        rater = make_trained_rater(adapt_frozen)
+        for module in rater.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        train, validation = make_sets(table, rater)
+        fit(rater, train, validation, settings(epochs=1, batch_seconds=batch_seconds, accumulate=accumulate), seed=0)
+        weights.append(state_of(rater))
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, atol=1e-5, rtol=1e-4)
+
+
+def test_last_partial_accumulation_still_steps(table, tmp_path):
+    rater = make_trained_rater(adapt_frozen)
+    train, validation = make_sets(table, rater)
+    batches = BucketedBatches(train.recordings, train.seconds, batch_seconds=0.5, seed=0, shuffle=True)
+    assert len(batches) == 6
+    result = fit(
+        rater,
+        train,
+        validation,
+        settings(epochs=1, batch_seconds=0.5, accumulate=4),
+        seed=0,
+        checkpoints=tmp_path / "checkpoints",
+    )
+    assert len(result.history) == 1
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000002"]
+
+
+def test_best_weights_are_those_of_the_best_epoch(table):
+    rater = make_trained_rater()
+    train, validation = make_sets(table, rater)
+    result = fit(rater, train, validation, settings(epochs=6, learning_rate=0.3), seed=0)
+    losses = [row["validation_loss"] for row in result.history]
+    assert result.best_epoch == losses.index(min(losses)) + 1
+    assert validate(rater, validation, FAST)["validation_loss"] == min(losses)
+    assert result.best.keys() == result.last.keys()
+
+
+def test_early_stopping_waits_for_its_patience(table):
+    rater = make_trained_rater()
+    # a rate of zero: nothing ever improves on the first epoch
+    still = settings(
+        epochs=9, learning_rate=0.0, encoder_learning_rate=0.0, early_stopping=EarlyStopping(metric="auc", patience=2)
+    )
+    result = fit(rater, *make_sets(table, rater), still, seed=0)
+    assert (len(result.history), result.best_epoch, result.stopped) == (3, 1, "no improvement for 2 epochs")
+
+
+def test_without_a_validation_part_the_last_epoch_is_the_best(table):
+    rater = make_trained_rater()
+    train, _ = make_sets(table, rater)
+    nothing = RecordingDataset(table.select([False] * 8), rater.preprocessing)
+    assert fit(rater, train, nothing, FAST, seed=0).best_epoch == 3
+
+
+def test_frozen_encoder_keeps_its_bytes_and_its_mode(table):
+    rater = make_trained_rater(adapt_frozen)
+    before = {name: value.clone() for name, value in rater.encoder.state_dict().items()}
+    rater.train()
+    assert not any(module.training for module in rater.encoder.modules() if module is not rater.encoder)
+    fit(rater, *make_sets(table, rater), FAST, seed=0)
+    assert all(torch.equal(before[name], value) for name, value in rater.encoder.state_dict().items())
+
+
+def test_a_stopped_training_resumes_to_the_same_weights(table, tmp_path):
+    def train_once(folder, progress=None, resume=False):
+        rater = make_trained_rater()
+        options = settings(epochs=3, batch_seconds=0.8)
+        result = fit(
+            rater,
+            *make_sets(table, rater),
+            options,
+            seed=5,
+            checkpoints=tmp_path / folder,
+            resume=resume,
+            progress=progress,
+        )
+        return rater, result
+
+    whole, expected = train_once("whole")
+    for stop_at in (1, 4, 6):
+        with pytest.raises(Stopped, match=r"Stopped in epoch \d\. The state is saved: go on with --resume\.") as caught:
+            train_once(f"stopped{stop_at}", SignalAt(stop_at))
+        assert caught.value.signal_number == signal.SIGTERM
+        resumed, result = train_once(f"stopped{stop_at}", resume=True)
+        assert all(torch.equal(value, whole.state_dict()[name]) for name, value in resumed.state_dict().items())
+        assert [r["train_loss"] for r in result.history] == [r["train_loss"] for r in expected.history]
+
+
+def test_the_newest_unreadable_checkpoint_is_passed_over(table, tmp_path, caplog):
+    rater = make_trained_rater()
+    fit(rater, *make_sets(table, rater), settings(epochs=2), seed=0, checkpoints=tmp_path / "c")
+    newest = sorted((tmp_path / "c").iterdir())[-1]
+    (newest / "model.safetensors").write_bytes(b"half")
+    again = make_trained_rater()
+    result = fit(again, *make_sets(table, again), settings(epochs=2), seed=0, checkpoints=tmp_path / "c", resume=True)
+    assert f"Checkpoint {newest.name} cannot be read" in caplog.text
+    assert torch.equal(
+        again.head.state_dict()[next(iter(again.head.state_dict()))],
+        rater.head.state_dict()[next(iter(rater.head.state_dict()))],
+    )
+    assert len(result.history) == 2
+
+
+def test_a_loss_that_is_not_finite_names_the_recordings(table):
+    rater = make_trained_rater()
+    with torch.no_grad():
+        next(rater.head.parameters()).fill_(torch.nan)
+    with pytest.raises(TrainingError, match=r"The training loss is nan in epoch 1, step 1 \(recordings r\d"):
+        fit(rater, *make_sets(table, rater), FAST, seed=0)
+
+
+def test_a_rater_in_which_nothing_trains_is_refused(table):
+    rater = make_trained_rater(adapt_frozen)
+    rater.requires_grad_(False)
+    with pytest.raises(TrainingError, match="Nothing in the rater trains"):
+        fit(rater, *make_sets(table, rater), FAST, seed=0)
+
+
+def test_validation_loss_is_the_mean_over_valid_ratings(table):
+    rater = make_trained_rater()
+    dataset = RecordingDataset(table, rater.preprocessing)
+    rater.eval()
+    batches = BucketedBatches(dataset.recordings, dataset.seconds, batch_seconds=100, seed=0, shuffle=False)
+    (batch,) = load_batches(dataset, batches)
+    with torch.no_grad():
+        raw = rater(batch.waveforms, batch.n_samples, batch.recording_of_window)
+    losses, has_rating = rating_loss(rater.head, raw, batch.ratings)
+    assert has_rating.sum() == 15
+    found = validate(rater, dataset, FAST)
+    assert found["validation_loss"] == pytest.approx(float(losses.sum() / 15), rel=1e-5)
+    assert 0.0 <= found["validation_auc"] <= 1.0
