@@ -51,7 +51,7 @@ def rating_loss(head: Head, raw: Tensor, ratings: Tensor) -> RatingLosses:
     """
     has_rating = ~ratings.isnan()
     known = ratings.masked_fill(~has_rating, 0.0)
-    raw = raw.to(torch.promote_types(raw.dtype, ratings.dtype)).masked_fill(~has_rating.unsqueeze(-1), 0.0)
+    raw = raw.to(torch.promote_types(raw.dtype, ratings.dtype))
     if isinstance(head, BinaryHead):
         losses = _binary_loss(raw, head.scale.level_index(known) >= head.scale.present_index)
     elif isinstance(head, OrdinalHead):
