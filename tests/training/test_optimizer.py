@@ -1,5 +1,6 @@
 """Rates over the steps."""
 
+import itertools
 import math
 
 import pytest
@@ -32,6 +33,6 @@ def test_cosine_and_linear_end_near_zero_and_never_rise():
 
 def test_exponential_falls_by_the_same_ratio_at_each_step_to_a_hundredth():
     values = factors("exponential", warmup=0.0)
-    ratios = [later / earlier for earlier, later in zip(values, values[1:], strict=False)]
+    ratios = [later / earlier for earlier, later in itertools.pairwise(values)]
     assert ratios == pytest.approx([0.01 ** (1 / 20)] * 19)
     assert math.isclose(values[-1] * ratios[0], 0.01)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lalia.data.splits import PARTS
 from lalia.files import write_json
-from lalia.measures.metrics import METRICS, Judged, best_threshold
+from lalia.measures.metrics import METRICS, Judged, best_threshold, judge
 from lalia.measures.uncertainty import interval, speaker_weights
 from lalia.scale import Scale
 
@@ -170,6 +170,8 @@ def _evaluate_part(
             rated = units[units["trait"] == trait]
             judged = _judge(rated, scale, thresholds.get(trait), unit)
             weights = draws[:, np.searchsorted(speakers, rated["speaker"].to_numpy(dtype=str))]
+            if rated["speaker"].nunique() < 2:
+                weights = np.zeros_like(weights)  # one speaker says nothing of how others would differ: no interval
             estimates[trait] = _estimate(judged, weights)
             counts[trait] = _count(judged, scale, rated["speaker"].nunique())
         tree[unit] = build_branch(estimates)
@@ -179,23 +181,15 @@ def _evaluate_part(
 
 
 def _judge(rated: pd.DataFrame, scale: Scale, threshold: float | None, unit: Unit) -> Judged:
-    ratings = rated["rating"].to_numpy(dtype=np.float64)
-    scores, level, probability = (_complete(rated[name]) for name in ("score", "level", "probability"))
-    return Judged(
-        ratings=ratings,
-        level_index=scale.level_index(ratings),
-        is_present=scale.is_present(ratings) == 1,
-        n_levels=len(scale.levels),
-        scores=scores,
-        probability=probability,
-        predicted_index=None if level is None else scale.level_index(level),
-        is_called=None if probability is None or threshold is None else probability >= threshold,
+    return judge(
+        rated["rating"],
+        scale,
+        scores=rated["score"],
+        levels=rated["level"],
+        probability=rated["probability"],
+        threshold=threshold,
         unit=unit,
     )
-
-
-def _complete(values: "pd.Series[float]") -> NDArray[np.float64] | None:
-    return None if values.isna().any() else np.asarray(values, dtype=np.float64)
 
 
 def _estimate(judged: Judged, weights: NDArray[np.float32]) -> dict[str, Estimate]:

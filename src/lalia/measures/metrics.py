@@ -25,6 +25,7 @@ from lalia.measures.discrimination import (
     specificity,
 )
 from lalia.measures.weighted import Flags, Floats
+from lalia.scale import Scale
 
 __all__ = [
     "METRICS",
@@ -35,6 +36,7 @@ __all__ = [
     "average_precision",
     "balanced_accuracy",
     "best_threshold",
+    "judge",
     "mae",
     "pearson",
     "qwk",
@@ -83,6 +85,47 @@ class Judged:
     def rows(self) -> str:
         """The rows in words, such as "12 rated recordings"."""
         return f"{len(self.ratings)} rated {self.unit}{'' if len(self.ratings) == 1 else 's'}"
+
+
+def judge(
+    ratings: ArrayLike,
+    scale: Scale,
+    *,
+    scores: ArrayLike,
+    levels: ArrayLike,
+    probability: ArrayLike,
+    threshold: float | None,
+    unit: Literal["recording", "speaker"] = "recording",
+) -> Judged:
+    """Put ratings and what was said of them on the scale.
+
+    Args:
+        ratings: without NaN, shape (rows,).
+        scale: of the ratings and levels.
+        scores: one per rating; a column with NaN counts as not given, as for the next two.
+        levels: predicted levels, such as NaN from a binary head.
+        probability: of presence.
+        threshold: the probability from which on a row is called present, None where there is no decision.
+        unit: what a row is.
+    """
+    known = np.asarray(ratings, dtype=np.float64)
+    score, level, chance = (_complete(values) for values in (scores, levels, probability))
+    return Judged(
+        ratings=known,
+        level_index=scale.level_index(known),
+        is_present=scale.is_present(known) == 1,
+        n_levels=len(scale.levels),
+        scores=score,
+        probability=chance,
+        predicted_index=None if level is None else scale.level_index(level),
+        is_called=None if chance is None or threshold is None else chance >= threshold,
+        unit=unit,
+    )
+
+
+def _complete(values: ArrayLike) -> Floats | None:
+    array = np.asarray(values, dtype=np.float64)
+    return None if np.isnan(array).any() else array
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Everywhere ``ratings`` has shape (recordings, raters), NaN where a rater did not
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lalia.errors import list_some
-from lalia.measures.metrics import METRICS, Judged, Metric
+from lalia.measures.metrics import METRICS, Judged, Metric, judge
 from lalia.measures.weighted import Flags, Floats, Ties, as_weights, divide, find_ties, over_replicates
 from lalia.scale import Scale
 
@@ -162,14 +162,9 @@ def _compare(truth: Floats, other: Floats, who: tuple[int, ...], scale: Scale) -
 
 def _judge(pairs: Floats, scale: Scale) -> Judged:
     truth, other = pairs.T
-    return Judged(
-        ratings=truth,
-        level_index=scale.level_index(truth),
-        is_present=scale.is_present(truth) == 1,
-        n_levels=len(scale.levels),
-        scores=other,
-        probability=other,
-        predicted_index=scale.level_index(other),
+    # a rating stands for a probability: it ranks, and presence begins at the boundary between two levels
+    return replace(
+        judge(truth, scale, scores=other, levels=other, probability=other, threshold=None),
         is_called=scale.is_present(other) == 1,
     )
 

@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 
 from lalia.data.dataset import BucketedBatches, RecordingDataset, load_batches
-from lalia.measures.metrics import METRICS, Judged
+from lalia.measures.metrics import METRICS, judge
 from lalia.model.heads import Scores
 from lalia.model.losses import rating_loss
 from lalia.model.rater import SpeechRater
@@ -55,29 +55,22 @@ def validate(rater: SpeechRater, dataset: RecordingDataset, settings: TrainSetti
 
 
 def _mean_metrics(ratings: NDArray[np.float64], scores: Scores, scale: Scale) -> dict[str, float | None]:
-    judged = [_judge(ratings[:, trait], scores, trait, scale) for trait in range(ratings.shape[1])]
+    score, level, probability = (values.cpu().numpy().astype(np.float64) for values in scores)
+    has_rating = ~np.isnan(ratings)
+    judged = [
+        judge(
+            ratings[rows, trait],
+            scale,
+            scores=score[rows, trait],
+            levels=level[rows, trait],
+            probability=probability[rows, trait],
+            threshold=0.5,
+        )
+        for trait, rows in enumerate(has_rating.T)
+    ]
     means: dict[str, float | None] = {}
     for metric in METRICS:
         values = [float(metric.compute(each)) for each in judged]
         defined = [value for value in values if not np.isnan(value)]
         means[metric.name] = float(np.mean(defined)) if defined else None
     return means
-
-
-def _judge(ratings: NDArray[np.float64], scores: Scores, trait: int, scale: Scale) -> Judged:
-    has_rating = ~np.isnan(ratings)
-    score, level, probability = (
-        values[:, trait].cpu().numpy().astype(np.float64)[has_rating]
-        for values in (scores.score, scores.level, scores.probability)
-    )
-    known = ratings[has_rating]
-    return Judged(
-        ratings=known,
-        level_index=scale.level_index(known),
-        is_present=scale.is_present(known) == 1,
-        n_levels=len(scale.levels),
-        scores=score,
-        probability=probability,
-        predicted_index=None if np.isnan(level).any() else scale.level_index(level),
-        is_called=probability >= 0.5,
-    )
