@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from lalia.errors import ConfigError, nearest_choice
+from lalia.files import write_text
 from lalia.settings import RunSettings
 
 
@@ -77,9 +78,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunSettings:
 
 def save_config(settings: RunSettings, path: str | Path) -> None:
     """Write the settings as resolved, so that ``load_config`` gives them back."""
-    Path(path).write_text(
-        yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True), encoding="utf-8"
-    )
+    write_text(path, yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
 
 
 def identity_json(settings: RunSettings) -> str:

@@ -1,0 +1,246 @@
+"""The command line: each command calls one public function and shows what it returns.
+
+Exit codes: 0 done, 2 the user can mend it, 1 a bug of lalia, 130 and 143 stopped by Ctrl-C and SIGTERM.
+Nothing heavy is imported before a command needs it.
+"""
+
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from lalia.errors import LaliaError, Stopped
+
+if TYPE_CHECKING:
+    from lalia.run import Prepared
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Fine-tune speech foundation models to rate perceptual traits of clinical speech.",
+)
+
+Config = Annotated[Path, typer.Argument(help="The settings of the run, a YAML file.", metavar="RUN.yaml")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="Settings to change, such as train.epochs=5.", metavar="[KEY=VALUE]...")
+]
+RunFolder = Annotated[Path, typer.Argument(help="The folder of a finished run.", metavar="RUN")]
+
+
+@app.callback()
+def _options(
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show what happens inside.")] = False,
+) -> None:
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Where the corpus and the run go.")] = Path("lalia-demo"),
+    seed: Annotated[int, typer.Option(help="The seed of the corpus.")] = 0,
+) -> None:
+    """Make a small corpus of synthetic speech, train a rater on it, and write its report."""
+    from lalia.config import load_config
+    from lalia.data.synth import write_corpus
+    from lalia.run import train as train_run
+    from lalia.terminal import show_progress
+
+    with show_progress() as progress:
+        progress.say(f"Synthesising speech in {out}")
+        write_corpus(out, seed=seed)
+        settings = load_config(out / "run.yaml", [f"runs={out / 'runs'}"])
+        folder = train_run(settings, overwrite=True, progress=progress)
+    _show_result(folder)
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="A folder with a metadata table.")] = Path(),
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing run.yaml.")] = False,
+) -> None:
+    """Write a first run.yaml for the metadata table of a folder, to be read and mended."""
+    from lalia.starter import write_starter
+
+    typer.echo(f"Wrote {write_starter(folder, overwrite=overwrite)}: read it, then run: lalia check")
+
+
+@app.command()
+def check(config: Config, overrides: Overrides = None) -> None:
+    """Train nothing; show what would be kept, dropped, split and trained."""
+    from lalia.config import load_config
+    from lalia.run import prepare
+    from lalia.terminal import show_progress
+
+    settings = load_config(config, overrides or [])
+    with show_progress() as progress:
+        prepared = prepare(settings, progress)
+    _show_prepared(prepared)
+    typer.echo("Ready to train.")
+
+
+@app.command()
+def split(
+    config: Config,
+    overrides: Overrides = None,
+    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("split.csv"),
+) -> None:
+    """Write the parts of a run's recordings to a file, for use with split: {kind: file, path: split.csv}."""
+    from lalia.config import load_config
+    from lalia.data.splits import write_split
+    from lalia.run import split_recordings
+
+    parts = split_recordings(load_config(config, overrides or []))
+    write_split(parts, out)
+    for warning in parts.warnings:
+        typer.echo(f"Note: {warning}", err=True)
+    for part, rows in parts.parts.groupby("part"):
+        typer.echo(f"{part}: {len(rows)} recordings of {rows['speaker'].nunique()} speakers")
+    typer.echo(f"Wrote {out} (sha256 {parts.sha256})")
+
+
+@app.command()
+def train(
+    config: Config,
+    overrides: Overrides = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the same run first.")] = False,
+) -> None:
+    """Do everything up to the report: check, split, train, evaluate."""
+    from lalia.config import load_config
+    from lalia.run import train as train_run
+    from lalia.terminal import show_progress
+
+    settings = load_config(config, overrides or [])
+    with show_progress() as progress:
+        folder = train_run(settings, resume=resume, overwrite=overwrite, progress=progress)
+    _show_result(folder)
+
+
+@app.command()
+def evaluate(run: RunFolder) -> None:
+    """Score the recordings of a run again with its saved rater; write its numbers and report anew."""
+    from lalia.run import evaluate_run
+    from lalia.terminal import show_progress
+
+    with show_progress() as progress:
+        folder = evaluate_run(run, progress)
+    _show_result(folder)
+
+
+@app.command()
+def report(run: RunFolder) -> None:
+    """Write the report of a run anew from the files in its folder."""
+    from lalia.report.page import write_report
+    from lalia.run_folder import read_run
+
+    folder, _, _ = read_run(run)
+    typer.echo(f"Wrote {write_report(folder)}")
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(help="The folder of a run, or of a saved rater.", metavar="RUN")],
+    audio: Annotated[list[Path], typer.Argument(help="Audio files, folders, or tables with a column of paths.")],
+    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("predictions.csv"),
+    column: Annotated[str | None, typer.Option(help="The column of paths in a table.")] = None,
+) -> None:
+    """Rate new recordings: a row per recording and trait with score, level and probability of presence."""
+    from lalia.data.inputs import find_recordings
+    from lalia.evaluation.predict import predict_files
+    from lalia.terminal import show_progress
+
+    recordings = find_recordings(audio, path_column=column)
+    with show_progress() as progress:
+        problems = predict_files(run, recordings, out, progress=progress)
+    for recording, problem in problems.items():
+        typer.echo(f"Not rated: {recording!r}: {problem}", err=True)
+    typer.echo(f"Wrote {out}: {len(recordings) - len(problems)} recordings")
+
+
+def _show_prepared(prepared: "Prepared") -> None:
+    from lalia.run import describe_flow
+    from lalia.terminal import show_table
+
+    flow = describe_flow(prepared)
+    rows = [("in the table", flow["recordings_in"], flow["speakers_in"])]
+    rows += [(f"dropped: {step['reason']}", len(step["recordings"]), step["speakers"]) for step in flow["dropped"]]
+    rows += [("kept", flow["kept"]["recordings"], flow["kept"]["speakers"])]
+    rows += [(part, counts["recordings"], counts["speakers"]) for part, counts in flow["parts"].items()]
+    show_table("Recordings", ["", "recordings", "speakers"], rows)
+
+    levels = [f"{level:g}" for level in prepared.table.scale.levels]
+    ratings = [
+        (trait, part, *(counts["ratings"][trait][level] for level in levels))
+        for trait in prepared.table.traits
+        for part, counts in flow["parts"].items()
+    ]
+    show_table("Ratings per level", ["trait", "part", *levels], ratings)
+    excluded = flow["excluded_ratings"]
+    if excluded:
+        reasons = {(row["trait"], row["reason"]) for row in excluded}
+        count = {key: sum((row["trait"], row["reason"]) == key for row in excluded) for key in sorted(reasons)}
+        show_table("Ratings not taken as they are", ["trait", "reason", "ratings"], [(*k, n) for k, n in count.items()])
+
+    show_table("Model", ["module", "trains", "frozen"], prepared.rater.parameter_table())
+    depth, last = prepared.rater.encoder.first_changing_depth, prepared.rater.encoder.n_blocks
+    typer.echo(f"Encoder: {f'changes from depth {depth} of {last} on' if depth <= last else 'nothing in it trains'}.")
+    for warning in prepared.warnings:
+        typer.echo(f"Note: {warning}")
+
+
+def _show_result(folder: Path) -> None:
+    import json
+
+    from lalia.terminal import show_table
+
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    part = "test" if "test" in metrics else next(iter(metrics))
+    trees = {"model": metrics[part], **metrics[part].get("baselines", {})}
+    names = ("auc", "balanced_accuracy", "spearman", "pearson", "mae", "qwk")
+    rows = [
+        (name, *(_in_words(tree["recording"]["macro"].get(metric)) for metric in names)) for name, tree in trees.items()
+    ]
+    show_table(f"Mean over traits, {part} part, by recording", ["", *names], rows)
+    typer.echo(f"Report: {folder / 'report.html'}")
+
+
+def _in_words(metric: dict[str, float | None] | None) -> str:
+    if metric is None or metric["value"] is None:
+        return "-"
+    if metric.get("low") is None:
+        return f"{metric['value']:.2f}"
+    return f"{metric['value']:.2f} ({metric['low']:.2f} to {metric['high']:.2f})"
+
+
+def main() -> NoReturn:
+    """Run a command and leave with its exit code."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Stopped("Stopped.", number)
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        app()
+    except Stopped as stopped:
+        _leave(str(stopped), 128 + stopped.signal_number)
+    except LaliaError as error:
+        _leave(f"Error: {error}", 2)
+    except KeyboardInterrupt:
+        _leave("Stopped.", 130)
+    except BrokenPipeError:
+        # the reader of our output has gone: leave quietly, as other tools do
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    sys.exit(0)
+
+
+def _leave(message: str, code: int) -> NoReturn:
+    sys.stderr.write(f"{message}\n")
+    sys.exit(code)

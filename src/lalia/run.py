@@ -1,0 +1,332 @@
+"""One run: settings to data to training to evaluation to report, in its folder."""
+
+import hashlib
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from lalia.build import build_rater
+from lalia.config import save_config
+from lalia.data.audio import scan_recordings
+from lalia.data.dataset import RecordingDataset
+from lalia.data.splits import PARTS, Split, read_split, split_speakers, write_split
+from lalia.data.table import RecordingTable, read_table
+from lalia.errors import AudioError, RunError, SplitError, list_some
+from lalia.evaluation.audit import nuisance_baselines, rater_agreement
+from lalia.evaluation.evaluate import evaluate, fit_decisions, write_metrics
+from lalia.evaluation.predict import predict
+from lalia.files import replacing
+from lalia.model.heads import RegressionHead
+from lalia.model.rater import SpeechRater
+from lalia.progress import Progress
+from lalia.report.page import write_report
+from lalia.run_folder import open_run_folder, read_manifest, read_run, run_path, start_manifest, write_manifest
+from lalia.settings import ColumnSplit, RunSettings
+from lalia.training.loop import FitResult, fit
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that is known before training: what ``lalia check`` shows.
+
+    Attributes:
+        table: the recordings that are kept, with what was measured of their audio.
+        split: their parts.
+        rater: built and adapted, not trained.
+        data_hash: of the table's content and of the audio files.
+    """
+
+    table: RecordingTable
+    split: Split
+    rater: SpeechRater
+    data_hash: str
+
+    def part(self, name: str, *, rated: bool = False) -> RecordingTable:
+        """Return the recordings of a part, only those with a rating if asked."""
+        keep = self.split.part_of(list(self.table.recordings["recording"])) == name
+        if rated:
+            keep &= self.table.ratings.notna().any(axis=1).to_numpy()
+        return self.table.select(keep)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should know before training."""
+        return (*self.table.flow.notes, *self.split.warnings)
+
+
+def prepare(settings: RunSettings, progress: Progress | None = None) -> Prepared:
+    """Read the table, build the rater, decode every recording once, and make the parts.
+
+    Raises:
+        LaliaError: whatever a user has to mend before this run can train.
+    """
+    progress = progress or Progress()
+    table = _read_table(settings)
+    rater = build_rater(settings, table.traits)
+    table = add_audio(table, rater, unreadable=settings.data.unreadable, progress=progress)
+    split = split_speakers(table, settings.split, settings.seed)
+    return Prepared(table, split, rater, _data_hash(table))
+
+
+def split_recordings(settings: RunSettings) -> Split:
+    """Make the parts of a run from its table alone, without decoding its audio."""
+    return split_speakers(_read_table(settings), settings.split, settings.seed)
+
+
+def _read_table(settings: RunSettings) -> RecordingTable:
+    part_column = settings.split.column if isinstance(settings.split, ColumnSplit) else None
+    return read_table(settings.data, part_column=part_column, seed=settings.seed)
+
+
+def add_audio(table: RecordingTable, rater: SpeechRater, *, unreadable: str, progress: Progress) -> RecordingTable:
+    """Decode every recording once; add duration, level, silence and hash to the table.
+
+    Raises:
+        AudioError: names the recordings that cannot be used, unless ``unreadable`` is ``drop``; or if none is left.
+    """
+    progress.start("reading recordings", len(table.recordings))
+    scan = scan_recordings(
+        table.recordings[["recording", "path"]],
+        rater.preprocessing,
+        min_seconds=rater.encoder.min_samples / rater.encoder.rate_hz,
+        progress=progress.advance,
+    )
+    problems: dict[str, str] = dict(scan.loc[scan["problem"] != "", ["recording", "problem"]].itertuples(index=False))
+    if problems and unreadable == "stop":
+        shown = [f"'{recording}': {problem}" for recording, problem in problems.items()]
+        raise AudioError(
+            f"{len(problems)} of {len(table.recordings)} recordings cannot be used: {list_some(shown, most=10)}. "
+            "Mend them, list them in data.exclude, or set data.unreadable to drop."
+        )
+    table = table.drop(problems).add_columns(scan.drop(columns="problem"))
+    if not len(table.recordings):
+        raise AudioError("No recording is left: none of them can be read.")
+    return table
+
+
+def _data_hash(table: RecordingTable) -> str:
+    audio = table.recordings.sort_values("recording")["sha256"]
+    return hashlib.sha256("\n".join([table.content_hash(), *audio]).encode()).hexdigest()
+
+
+def train(
+    settings: RunSettings, *, resume: bool = False, overwrite: bool = False, progress: Progress | None = None
+) -> Path:
+    """Run everything from the settings to the report, and return the run's folder.
+
+    Args:
+        settings: of the run.
+        resume: go on with a run that was stopped; a finished one is left as it is.
+        overwrite: delete a run of the same settings and data first.
+        progress: is told what happens.
+
+    Raises:
+        LaliaError: if a user has to mend something.
+        Stopped: on Ctrl-C or SIGTERM, with the state saved once training has begun.
+    """
+    progress = progress or Progress()
+    begun = time.perf_counter()
+    prepared = prepare(settings, progress)
+    folder = run_path(settings, f"{prepared.data_hash}\n{prepared.split.sha256}")
+    open_run_folder(folder, resume=resume, overwrite=overwrite)
+    if read_manifest(folder).get("finished"):
+        progress.say(f"The run '{folder}' has finished already.")
+        return folder
+    for warning in prepared.warnings:
+        progress.say(f"Note: {warning}")
+
+    manifest = start_manifest(
+        settings,
+        {
+            "settings": folder.name.rpartition("-")[2],
+            "data": prepared.data_hash,
+            "split": prepared.split.sha256,
+        },
+    )
+    manifest |= {"flow": describe_flow(prepared), **_describe_model(settings, prepared.rater)}
+    save_config(settings, folder / "config.yaml")
+    write_split(prepared.split, folder / "split.csv")
+    write_manifest(folder, manifest)
+
+    result = _fit(settings, prepared, folder, resume=resume, progress=progress)
+    _write_history(result, folder)
+    _save_last(prepared.rater, result, folder)
+    thresholds = decide(prepared, settings, progress)
+    prepared.rater.save_pretrained(folder / "model")
+    _write_numbers(prepared, settings, folder, progress)
+
+    manifest |= {
+        "best_epoch": result.best_epoch,
+        "stopped": result.stopped,
+        "thresholds": thresholds,
+        "layer_weights": _layer_weights(prepared.rater),
+        "warnings": list(prepared.warnings),
+        "seconds": round(time.perf_counter() - begun, 1),
+        "finished": True,
+    }
+    write_manifest(folder, manifest)
+    write_report(folder)
+    return folder
+
+
+def evaluate_run(run: str | Path, progress: Progress | None = None) -> Path:
+    """Score the recordings of a finished run again with its saved rater, and write its numbers and report anew.
+
+    Raises:
+        RunError: if the run has not finished, or its data are not those it was trained on.
+    """
+    progress = progress or Progress()
+    folder, settings, manifest = read_run(run)
+    prepared = prepare(settings, progress)
+    if prepared.data_hash != manifest["hashes"]["data"]:
+        raise RunError(
+            f"The data of '{folder.name}' are not those it was trained on: the table or a recording has changed. "
+            "Train a new run, or rate the new recordings with: lalia predict"
+        )
+    split = read_split(folder / "split.csv", prepared.table, sha256=manifest["hashes"]["split"])
+    rater = SpeechRater.from_pretrained(folder / "model")
+    _write_numbers(replace(prepared, split=split, rater=rater), settings, folder, progress)
+    write_report(folder)
+    return folder
+
+
+def _fit(settings: RunSettings, prepared: Prepared, folder: Path, *, resume: bool, progress: Progress) -> FitResult:
+    parts = {name: prepared.part(name, rated=True) for name in ("train", "validation")}
+    if not len(parts["train"].recordings):
+        raise SplitError("The training part has no rated recording. Change split, or data.traits.")
+    prepared.rater.head.start_from_ratings(torch.tensor(parts["train"].ratings.to_numpy(dtype=np.float32)))
+    train_set, validation_set = (RecordingDataset(part, prepared.rater.preprocessing) for part in parts.values())
+    return fit(
+        prepared.rater,
+        train_set,
+        validation_set,
+        settings.train,
+        seed=settings.seed,
+        checkpoints=folder / "checkpoints",
+        resume=resume,
+        progress=progress,
+    )
+
+
+def _write_history(result: FitResult, folder: Path) -> None:
+    with replacing(folder / "history.csv") as temporary:
+        pd.DataFrame(result.history).to_csv(temporary, index=False, lineterminator="\n")
+
+
+def _save_last(rater: SpeechRater, result: FitResult, folder: Path) -> None:
+    """Save the rater of the last epoch, and give it the best weights back."""
+    rater.load_state_dict(result.last, strict=False)
+    rater.save_pretrained(folder / "model-last")
+    rater.load_state_dict(result.best, strict=False)
+
+
+def decide(prepared: Prepared, settings: RunSettings, progress: Progress) -> dict[str, dict[str, float | str | None]]:
+    """Fit on the validation part what turns a score into a decision, and store it in the rater.
+
+    That is the threshold of each trait and, for a regression head, the spread of its errors.
+
+    Returns:
+        For each trait its threshold, and why it is the default where it could not be fitted.
+    """
+    validation = prepared.part("validation", rated=True)
+    if isinstance(prepared.rater.head, RegressionHead) and len(validation.recordings):
+        residuals = _predictions(prepared, validation, settings, progress)
+        residuals["error"] = residuals["score"] - residuals["rating"]
+        spread = residuals.groupby("trait")["error"].agg(lambda errors: float(np.sqrt(np.mean(errors.dropna() ** 2))))
+        prepared.rater.head.set_residual_sd(torch.tensor([spread[trait] for trait in prepared.table.traits]))
+    predictions = _predictions(prepared, validation, settings, progress)
+    decisions = fit_decisions(predictions, prepared.table.traits, prepared.table.scale)
+    prepared.rater.thresholds = {trait: decision.threshold for trait, decision in decisions.items()}
+    return {trait: {"value": d.threshold, "reason": d.reason} for trait, d in decisions.items()}
+
+
+def _predictions(prepared: Prepared, table: RecordingTable, settings: RunSettings, progress: Progress) -> pd.DataFrame:
+    """Score the recordings of a table and put the ratings beside: the rows of predictions.csv."""
+    progress.start("scoring", len(table.recordings))
+    scores = predict(
+        prepared.rater,
+        table.recordings,
+        batch_seconds=settings.train.batch_seconds,
+        workers=settings.train.workers,
+        progress=progress,
+    )
+    known = table.recordings[["recording", "speaker"]].assign(
+        part=prepared.split.part_of(list(table.recordings["recording"]))
+    )
+    ratings = table.ratings.assign(recording=table.recordings["recording"]).melt(
+        id_vars="recording", var_name="trait", value_name="rating"
+    )
+    joined = scores.merge(known, on="recording").merge(ratings, on=["recording", "trait"])
+    return joined[["recording", "speaker", "part", "trait", "rating", "score", "level", "probability"]]
+
+
+def _write_numbers(prepared: Prepared, settings: RunSettings, folder: Path, progress: Progress) -> None:
+    """Write predictions.csv and metrics.json."""
+    predictions = _predictions(prepared, prepared.table, settings, progress)
+    with replacing(folder / "predictions.csv") as temporary:
+        predictions.to_csv(temporary, index=False, lineterminator="\n")
+    progress.start("intervals and baselines", 1)
+    scale = prepared.table.scale
+    metrics = evaluate(predictions, scale, prepared.rater.thresholds, seed=settings.seed)
+    for name, baseline in nuisance_baselines(prepared.table, prepared.split).items():
+        thresholds = fit_decisions(baseline[baseline["part"] == "validation"], prepared.table.traits, scale)
+        values = {trait: decision.threshold for trait, decision in thresholds.items()}
+        for part, tree in evaluate(baseline, scale, values, seed=settings.seed).items():
+            metrics[part].setdefault("baselines", {})[name] = tree
+    for part, tree in rater_agreement(prepared.table, prepared.split, seed=settings.seed).items():
+        metrics[part]["raters"] = tree
+    write_metrics(metrics, folder / "metrics.json")
+    progress.advance()
+
+
+def describe_flow(prepared: Prepared) -> dict[str, Any]:
+    """Return the participant flow: in, dropped with reasons, kept, and per part the ratings of each level."""
+    table = prepared.table
+    parts = {name: prepared.part(name) for name in PARTS}
+    return {
+        **table.flow.to_json(),
+        "kept": _count(table),
+        "parts": {name: {**_count(part), "ratings": _levels(part)} for name, part in parts.items()},
+    }
+
+
+def _count(table: RecordingTable) -> dict[str, int]:
+    return {"recordings": len(table.recordings), "speakers": int(table.recordings["speaker"].nunique())}
+
+
+def _levels(table: RecordingTable) -> dict[str, dict[str, int]]:
+    return {
+        trait: {
+            f"{level:g}": int((table.scale.nearest_level(table.ratings[trait]) == level).sum())
+            for level in table.scale.levels
+        }
+        for trait in table.traits
+    }
+
+
+def _describe_model(settings: RunSettings, rater: SpeechRater) -> dict[str, Any]:
+    parameters = list(rater.parameters())
+    return {
+        "encoder": {
+            "name": rater.encoder.source.name,
+            "revision": rater.encoder.source.revision,
+            "family": rater.encoder.family,
+            "blocks": rater.encoder.n_blocks,
+            "width": rater.encoder.width,
+        },
+        "adaptation": {
+            "kind": settings.model.adapt.kind,
+            "first_changing_depth": rater.encoder.first_changing_depth,
+            "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
+            "parameters": sum(p.numel() for p in parameters),
+        },
+    }
+
+
+def _layer_weights(rater: SpeechRater) -> list[float] | None:
+    return None if rater.layer_mix is None else [float(weight) for weight in rater.layer_mix.weights]

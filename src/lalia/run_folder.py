@@ -1,0 +1,109 @@
+"""The folder of a run: its name, which follows from settings and data, and its manifest."""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import lalia
+from lalia.config import identity_json, load_config
+from lalia.errors import RunError
+from lalia.files import write_json
+from lalia.settings import RunSettings
+
+PACKAGES = (
+    "torch",
+    "transformers",
+    "accelerate",
+    "safetensors",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "soundfile",
+    "soxr",
+)
+
+
+def run_hash(settings: RunSettings, data_hash: str) -> str:
+    """Return eight hexadecimal digits that change with the settings and the data, not with where they lie."""
+    return hashlib.sha256(f"{identity_json(settings)}\n{data_hash}".encode()).hexdigest()[:8]
+
+
+def run_path(settings: RunSettings, data_hash: str) -> Path:
+    """Return where a run's folder is."""
+    return Path(settings.runs) / f"{settings.name}-{run_hash(settings, data_hash)}"
+
+
+def open_run_folder(path: Path, *, resume: bool, overwrite: bool) -> None:
+    """Make a run's folder, or say why it cannot be used.
+
+    Raises:
+        RunError: if the run exists already and is neither resumed nor overwritten, or the folder cannot be written.
+    """
+    try:
+        if overwrite and (path / "manifest.json").exists():
+            shutil.rmtree(path)
+        if path.exists() and any(path.iterdir()) and not resume:
+            raise RunError(
+                f"The run '{path}' exists already. Give --resume to go on, --overwrite to begin again, "
+                "or change a setting such as the seed."
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        path.chmod(0o700)
+    except PermissionError as cause:
+        raise RunError(f"Cannot write to '{path}': {cause.strerror}. Set another folder in runs.") from cause
+    if not os.access(path, os.W_OK):
+        raise RunError(f"The folder '{path}' is read-only. Set another folder in runs.")
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Read the manifest of a run, ``{}`` where there is none yet."""
+    try:
+        manifest: dict[str, Any] = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as cause:
+        raise RunError(f"'{path / 'manifest.json'}' is not valid JSON. Train again with --overwrite.") from cause
+    return manifest
+
+
+def read_run(path: str | Path) -> tuple[Path, RunSettings, dict[str, Any]]:
+    """Read the settings and the manifest of a finished run.
+
+    Raises:
+        RunError: if the folder is not that of a run, or the run has not finished.
+    """
+    path = Path(path)
+    if not (path / "config.yaml").is_file():
+        raise RunError(f"'{path}' is not the folder of a run: it has no config.yaml.")
+    manifest = read_manifest(path)
+    if not manifest.get("finished"):
+        raise RunError(f"The run '{path}' has not finished. Go on with: lalia train {path / 'config.yaml'} --resume")
+    return path, load_config(path / "config.yaml"), manifest
+
+
+def start_manifest(settings: RunSettings, hashes: dict[str, str]) -> dict[str, Any]:
+    """Return what is known of a run before it trains: versions, hashes, seed, machine."""
+    return {
+        "lalia": lalia.__version__,
+        "name": settings.name,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "finished": False,
+        "seed": settings.seed,
+        "hashes": hashes,
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in PACKAGES},
+        },
+        "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()},
+    }
+
+
+def write_manifest(path: Path, manifest: dict[str, Any]) -> None:
+    """Write the manifest of a run."""
+    write_json(path / "manifest.json", manifest)
