@@ -79,9 +79,9 @@ def _refuse_unsafe(unsafe: Sequence[str], layout: str) -> str:
 
 def _refuse_missing(missing: Mapping[str, str], n_recordings: int, folder: Path, unnamed: Sequence[str]) -> str:
     shown = [f"'{recording}': {inside or 'no path'}" for recording, inside in missing.items()]
-    first = next(iter(missing.values()))
-    nearest = nearest_choice(first, unnamed) if first else None
-    hint = f" No row names '{nearest}' there." if nearest else ""
+    file_of = {name.lower(): name for name in unnamed}
+    nearest = nearest_choice(next(iter(missing.values())).lower(), file_of)
+    hint = f" No row names '{file_of[nearest]}' there." if nearest else ""
     return (
         f"{len(missing)} of {n_recordings} recordings have no audio file in '{folder}' ({list_some(shown)}).{hint} "
         "Check data.audio_dir, data.layout and data.extension, or set data.unreadable: drop"
@@ -149,4 +149,5 @@ def find_unnamed(folder: Path, named: Collection[str], data: DataSettings) -> li
 
 
 def _has_extension(name: str, extensions: Collection[str]) -> bool:
-    return not name.startswith(".") and name.rpartition(".")[2].lower() in extensions
+    stem, _, extension = name.rpartition(".")
+    return stem != "" and not stem.startswith(".") and extension.lower() in extensions

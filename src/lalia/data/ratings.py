@@ -1,6 +1,7 @@
 """From rating cells to ratings: which columns hold them, what each cell means on the scale, raters combined."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +38,9 @@ def find_ratings(cells: pd.DataFrame, data: DataSettings, taken: Collection[str]
     """Find the ratings in a table: one column per trait, one per trait and rater, or a long table.
 
     In a pattern such as ``{trait}_r{rater}`` the trait is as long as it can be (``slow_rate_r1`` is rater 1 of
-    ``slow_rate``), and a column that is named like a trait with raters (``slow_rate`` itself) is no rater's.
+    ``slow_rate``), and a column that is named like a trait with raters (``slow_rate`` itself) is no rater's. Where
+    the settings name no traits, nor is a column whose trait and rater both occur only there (``sample_rate``), unless
+    there is nothing else.
 
     Args:
         cells: the table as text.
@@ -57,6 +60,7 @@ def find_ratings(cells: pd.DataFrame, data: DataSettings, taken: Collection[str]
             problems = [_name_candidates(cells, data.scale, taken)]
     else:
         columns = _match_pattern(data.raters, [str(column) for column in cells if column not in taken])
+        columns = columns if data.traits else _without_loners(columns)
         found = {trait for trait, _ in columns.values()}
         problems = [
             f"data.traits: no column of '{trait}' fits data.raters '{data.raters}'.{suggest(trait, found)}"
@@ -183,9 +187,17 @@ def _match_pattern(pattern: str, columns: Sequence[str]) -> dict[str, tuple[str,
     return {column: (match["trait"], match["rater"]) for column, match in matches.items() if column not in traits}
 
 
+def _without_loners(columns: dict[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
+    """Leave out what fits the pattern by chance: a trait with one rater, who rates nothing else."""
+    traits = Counter(trait for trait, _ in columns.values())
+    raters = Counter(rater for _, rater in columns.values())
+    kept = {name: found for name, found in columns.items() if traits[found[0]] > 1 or raters[found[1]] > 1}
+    return kept or columns
+
+
 def _from_columns(cells: pd.DataFrame, recording: str, columns: dict[str, tuple[str, str]]) -> pd.DataFrame:
     texts = cells[list(columns)].to_numpy(dtype=object)
-    rows, places = np.nonzero(texts != "")
+    places, rows = np.nonzero(texts.T != "")
     names = np.array([(column, *found) for column, found in columns.items()], dtype=object).reshape(-1, 3)
     values: dict[str, Any] = {
         "recording": cells[recording].to_numpy(dtype=object)[rows],
@@ -218,7 +230,7 @@ def _from_long(cells: pd.DataFrame, data: DataSettings, long: LongRaters) -> Rat
     ]
     unnamed = rated.index[rated["trait"] == ""]
     if len(unnamed):
-        problems.append(f"column '{long.trait}': no trait in {list_rows(list(unnamed))}, which have a rating")
+        problems.append(f"column '{long.trait}': a rating without a trait in {list_rows(list(unnamed))}")
     rated = rated[rated["trait"].isin(traits)]
     twice = rated[rated.duplicated(["recording", "rater", "trait"], keep=False)]
     shown = [

@@ -74,11 +74,12 @@ def select_rows(rows: pd.DataFrame, data: DataSettings, seed: int) -> tuple[pd.D
     Returns:
         The rows that are kept, the flow up to here, and what is wrong, one sentence each.
     """
-    flow = Flow(recordings_in=rows["recording"].nunique(), speakers_in=rows["speaker"].replace("", None).nunique())
+    named = rows.loc[rows["speaker"] != "", "speaker"]
+    flow = Flow(recordings_in=rows["recording"].nunique(), speakers_in=named.nunique())
     problems = _check_names("data.exclude", data.exclude, rows["recording"], "recording")
     if data.tasks and data.columns.task is None:
         problems.append("data.tasks: name the column of the tasks in data.columns.task")
-    elif data.tasks:
+    elif data.tasks and rows["task"].notna().any():
         problems += _check_names("data.tasks", data.tasks, rows["task"], "task")
         leaves = ~rows["task"].isin(data.tasks)
         flow, rows = _leave_out(flow, rows, leaves, "task not in data.tasks")
@@ -128,7 +129,7 @@ def _one_row_each(frame: pd.DataFrame, sources: dict[str, str], data: DataSettin
         shown = [f"'{name}' in {list_rows(list(rows.index))}" for name, rows in twice.groupby("recording")]
         if shown:
             problems.append(
-                f"column '{sources['recording']}': {len(shown)} ids stand more than once ({list_some(shown)}). "
+                f"column '{sources['recording']}': ids that stand more than once: {list_some(shown)}. "
                 "Keep one row of each, or set data.raters: {column: ...} if each row is one rating"
             )
     problems += _find_twins(checked["recording"], "ids")
@@ -141,8 +142,8 @@ def _find_disagreement(frame: pd.DataFrame, sources: dict[str, str]) -> list[str
     for name, column in sources.items():
         if name == "recording":
             continue
-        first = frame.groupby("recording", sort=False)[name].transform("first")
-        differs = frame[frame[name] != first].assign(first=first)
+        differs = frame.assign(first=frame.groupby("recording", sort=False)[name].transform("first"))
+        differs = differs[differs[name] != differs["first"]]
         shown = [
             f"recording '{recording}', row {row}: '{here}', before '{before}'"
             for row, recording, here, before in zip(

@@ -172,7 +172,7 @@ def _finish(rows: pd.DataFrame, data: DataSettings) -> pd.DataFrame:
 
 def _list_problems(name: str, problems: Sequence[str]) -> str:
     """Say one problem in a sentence, several in a list, 40 at most."""
-    sentences = [problem if problem.endswith("?") else f"{problem}." for problem in problems]
+    sentences = [problem if problem.endswith((".", "?")) else f"{problem}." for problem in problems]
     if len(sentences) == 1:
         return f"{name}, {sentences[0]}"
     more = [f"and {len(sentences) - 40} more"] if len(sentences) > 40 else []
