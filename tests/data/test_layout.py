@@ -10,7 +10,7 @@ from lalia.settings import DataSettings
 
 def find(folder: Path, *places: str, of: tuple[str, ...] = (), **data: object) -> AudioFiles:
     """Look for the audio of recordings whose ids are their places, in a table that names some more."""
-    rows = pd.DataFrame({"recording": places, "place": places}, index=range(2, len(places) + 2))
+    rows = pd.DataFrame({"recording": places, "path": places}, index=range(2, len(places) + 2))
     return find_audio(rows, [*places, *of], folder, DataSettings.model_validate({"metadata": "m.csv", **data}))
 
 

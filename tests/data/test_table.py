@@ -108,6 +108,16 @@ def test_raters_are_combined_and_kept(tmp_path: Path, text: str, raters: object)
     ]
 
 
+def test_covariates_may_have_any_other_name(tmp_path: Path) -> None:
+    text = "recording,speaker,task,place,first,monopitch,breathy\na1,a,read,Rome,x,1,1\n"
+
+    table = read(tmp_path, text, audio="a1", columns={"task": "task"}, covariates=["place", "first", "task"])
+
+    assert table.recordings.loc[0, ["path", "place", "first", "task"]].tolist() == [
+        *(str(tmp_path / "a1.wav"), "Rome", "x", "read"),
+    ]
+
+
 def test_the_column_of_given_parts_comes_back(tmp_path: Path) -> None:
     path = write(tmp_path, "recording,speaker,monopitch,breathy,split\na1,a,1,1,train\na2,b,1,1,\n")
 

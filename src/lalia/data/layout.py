@@ -38,8 +38,8 @@ def find_audio(rows: pd.DataFrame, places: Iterable[str], folder: Path, data: Da
     """Find the audio file of each recording, and the files that no row of the table names.
 
     Args:
-        rows: the recordings to find, columns recording and place, the row numbers as index.
-        places: the place of every recording of the table, also of those that are left out.
+        rows: the recordings to find, columns recording and path (an id or a relative path), the row numbers as index.
+        places: id or relative path of every recording of the table, also of those that are left out.
         folder: the folder of the recordings.
         data: layout and extension, and whether recordings without a file may be dropped.
     """
@@ -48,11 +48,11 @@ def find_audio(rows: pd.DataFrame, places: Iterable[str], folder: Path, data: Da
     reason_of = {place: why_unsafe(place, data.layout) for place in places if place}
     named = {relative_path(place, data) for place, why in reason_of.items() if why is None}
     unnamed = find_unnamed(folder, named, data)
-    notes = [f"recordings in the folder that no row names: {len(unnamed)} ({list_some(unnamed, most=3)})"]
+    note = f"recordings in the folder that no row names: {len(unnamed)} ({list_some(unnamed, most=3)})"
     paths: list[str] = []
     unsafe: list[str] = []
     missing: dict[str, str] = {}
-    for number, recording, place in zip(rows.index, rows["recording"], rows["place"], strict=True):
+    for number, recording, place in zip(rows.index, rows["recording"], rows["path"], strict=True):
         if reason_of.get(place):
             unsafe.append(f"'{place}' in row {number} {reason_of[place]}")
             continue
@@ -66,7 +66,7 @@ def find_audio(rows: pd.DataFrame, places: Iterable[str], folder: Path, data: Da
     if missing and data.unreadable == "stop":
         problems.append(_refuse_missing(missing, len(rows), folder, unnamed))
     return AudioFiles(
-        tuple(paths), dict.fromkeys(missing, "no audio file"), tuple(notes) if unnamed else (), tuple(problems)
+        tuple(paths), dict.fromkeys(missing, "no audio file"), (note,) if unnamed else (), tuple(problems)
     )
 
 

@@ -12,7 +12,7 @@ from lalia.data.readers import list_rows
 from lalia.errors import list_some, suggest
 from lalia.settings import DataSettings, LongRaters
 
-# the columns that every table of recordings has; a covariate of such a name would hide one
+# a covariate of such a name would hide what every table of recordings has
 _OWN_COLUMNS = ("recording", "speaker", "path", "date", "task", "given_part")
 
 
@@ -21,9 +21,9 @@ class Rows:
     """The recordings of a table as text, before anything is dropped.
 
     Args:
-        frame: a row per recording under its first row number: recording, speaker, date, task, the covariates,
-            place (what names the audio file) and given_part where it was asked for. An empty cell is ``""``, a column
-            that is not there holds None.
+        frame: a row per recording under its first row number: recording, speaker, path (what names the audio file: an
+            id or a relative path), date, task, the covariates, and given_part where it was asked for. An empty cell is
+            ``""``, a column that is not there holds None.
         taken: the columns of the table that hold something else than ratings.
         problems: what is wrong, one sentence each.
     """
@@ -45,7 +45,7 @@ def read_rows(cells: pd.DataFrame, data: DataSettings, part_column: str | None) 
     sources: dict[str, str] = {}
     for setting, name, column in _wanted_columns(data, part_column):
         if setting == "data.covariates" and name in _OWN_COLUMNS:
-            if sources.get(name) != column:
+            if name not in ("date", "task") or sources.get(name) != column:
                 problems.append(f"data.covariates: '{name}' is a name that lalia needs. Rename the column")
         elif column in cells:
             sources[name] = column
@@ -54,7 +54,7 @@ def read_rows(cells: pd.DataFrame, data: DataSettings, part_column: str | None) 
             hint = suggest(column, known) or f" The columns are {list_some(known, most=20)}"
             problems.append(f"{setting}: '{column}' is not a column.{hint}")
     frame = pd.DataFrame({name: cells[column] for name, column in sources.items()}, index=cells.index, dtype=object)
-    for name in ("recording", "speaker", "date", "task", "place"):
+    for name in ("recording", "speaker", "path", "date", "task"):
         if name not in frame:
             frame[name] = None
     if "recording" in sources:
@@ -100,13 +100,12 @@ def select_rows(rows: pd.DataFrame, data: DataSettings, seed: int) -> tuple[pd.D
 def _wanted_columns(data: DataSettings, part_column: str | None) -> list[tuple[str, str, str]]:
     """List the setting that names a column, what the column is called here, and in the table."""
     columns = data.columns
-    place = columns.path if data.layout == "path" and columns.path is not None else columns.recording
     named = [
         ("data.columns.recording", "recording", columns.recording),
         ("data.columns.speaker", "speaker", columns.speaker),
         ("data.columns.date", "date", columns.date),
         ("data.columns.task", "task", columns.task),
-        ("data.columns.path", "place", place if place != columns.recording else None),
+        ("data.columns.path", "path", columns.path if data.layout == "path" else None),
         ("split.column", "given_part", part_column),
         *(("data.covariates", name, name) for name in dict.fromkeys(data.covariates)),
     ]
@@ -119,8 +118,8 @@ def _one_row_each(frame: pd.DataFrame, sources: dict[str, str], data: DataSettin
     if len(nameless):
         problems.append(f"column '{sources['recording']}': no recording id in {list_rows(list(nameless))}")
         frame = frame[frame["recording"] != ""]
-    if "place" not in sources:
-        frame = frame.assign(place=frame["recording"])
+    if "path" not in sources:
+        frame = frame.assign(path=frame["recording"])
     checked = frame[~frame["recording"].isin(data.exclude)]
     if isinstance(data.raters, LongRaters):
         problems += _find_disagreement(checked, sources)
@@ -142,12 +141,12 @@ def _find_disagreement(frame: pd.DataFrame, sources: dict[str, str]) -> list[str
     for name, column in sources.items():
         if name == "recording":
             continue
-        differs = frame.assign(first=frame.groupby("recording", sort=False)[name].transform("first"))
-        differs = differs[differs[name] != differs["first"]]
+        first = frame.groupby("recording", sort=False)[name].transform("first")
+        differs = frame[frame[name] != first]
         shown = [
             f"recording '{recording}', row {row}: '{here}', before '{before}'"
             for row, recording, here, before in zip(
-                differs.index, differs["recording"], differs[name], differs["first"], strict=True
+                differs.index, differs["recording"], differs[name], first[frame[name] != first], strict=True
             )
         ]
         if shown:

@@ -136,7 +136,7 @@ def read_table(data: DataSettings, *, part_column: str | None = None, seed: int 
     if data.columns.recording not in cells:
         raise TableError(_list_problems(path.name, rows.problems))
     kept, flow, problems = select_rows(rows.frame, data, seed)
-    audio = find_audio(kept, rows.frame["place"], folder, data)
+    audio = find_audio(kept, rows.frame["path"], folder, data)
     rated = find_ratings(cells, data, rows.taken)
     ratings, excluded, outside = read_ratings(rated.cells[rated.cells["recording"].isin(kept["recording"])], data.scale)
     problems = [*rows.problems, *problems, *audio.problems, *rated.problems, *outside]
