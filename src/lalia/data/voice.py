@@ -120,8 +120,9 @@ def speak(voice: Voice, severity: Mapping[str, float], style: Style, rng: np.ran
     """
     segments = _plan(voice, severity, style, rng)
     steps = np.array([max(1, round(segment.seconds * _STEPS_PER_SECOND)) for segment in segments])
-    formants_hz = _smooth(np.repeat([s.formants_hz for s in segments], steps, axis=0).T, seconds=0.05)
-    voicing = _smooth(np.repeat([s.voicing for s in segments], steps)[None], seconds=0.02)[0]
+    pace = 1 + 0.7 * severity["slow_rate"]
+    formants_hz = _smooth(np.repeat([s.formants_hz for s in segments], steps, axis=0).T, seconds=0.05 * pace)
+    voicing = _smooth(np.repeat([s.voicing for s in segments], steps)[None], seconds=0.03 * pace)[0]
     noise = _smooth(np.repeat([s.noise for s in segments], steps, axis=0).T, seconds=0.01)
     semitones, level_db = _melody(np.repeat([s.syllable for s in segments], steps), severity, style, rng)
     f0_hz = voice.f0_hz * 2 ** (semitones / 12)
@@ -133,6 +134,8 @@ def speak(voice: Voice, severity: Mapping[str, float], style: Style, rng: np.ran
     for upper_hz, bandwidth_hz in _UPPER_HZ:
         gain, a1, a2 = _resonator(upper_hz * voice.formant_factor, bandwidth_hz)
         mouth = lfilter([gain], [1.0, a1, a2], mouth)
+    # how loud a vowel is follows from the melody, not from its formants
+    mouth *= _to_samples(np.sqrt(_power(source) / _power(mouth)))
     mouth /= np.sqrt(np.mean(mouth**2))
     speech = mouth + _hiss(noise * gain, rng)
     return speech / np.sqrt(np.mean(speech**2))
@@ -144,7 +147,7 @@ def speak(voice: Voice, severity: Mapping[str, float], style: Style, rng: np.ran
 def _plan(voice: Voice, severity: Mapping[str, float], style: Style, rng: np.random.Generator) -> list[_Segment]:
     """Return the segments of an utterance whose length does not tell how fast it is spoken."""
     silences = severity["inappropriate_silences_or_prolonged_intervals"]
-    stretch = 1 + 0.4 * severity["slow_rate"]
+    stretch = 1 + 0.5 * severity["slow_rate"]
     pauses = np.concatenate(
         [rng.uniform(0.08, 0.16, style.pauses), rng.uniform(0.2, 0.35, round(silences)) + 0.08 * silences]
     )
@@ -207,13 +210,13 @@ def _melody(
     """Return pitch in semitones and level in dB for each step: accents on a falling line, flat where monotonous."""
     n_syllables = int(syllable[-1]) + 1
     accented = (np.arange(n_syllables) + rng.integers(style.accent_every)) % style.accent_every == 0
-    height = np.where(accented, rng.uniform(4.0, 8.0, n_syllables), rng.uniform(-1.5, 1.5, n_syllables))
-    loudness = np.where(accented, rng.uniform(1.0, 4.0, n_syllables), rng.uniform(-9.0, -3.0, n_syllables))
+    height = np.where(accented, rng.uniform(7.0, 12.0, n_syllables), rng.uniform(-1.5, 1.5, n_syllables))
+    loudness = np.where(accented, rng.uniform(2.0, 5.0, n_syllables), rng.uniform(-12.0, -5.0, n_syllables))
     falling = np.linspace(1, -1, len(syllable))
-    liveliness = np.exp(-0.9 * severity["monopitch_monoloudness"])
+    liveliness = np.exp(-1.3 * severity["monopitch_monoloudness"])
     drift = _smooth(rng.normal(0, 1, (1, len(syllable))), seconds=0.3)[0] * 1.5
-    semitones = (height[syllable] - height.mean() + 2.5 * falling) * liveliness
-    level_db = (loudness[syllable] + 2.0 * falling) * liveliness
+    semitones = (height[syllable] - height.mean() + 3.0 * falling) * liveliness
+    level_db = (loudness[syllable] + 4.0 * falling) * liveliness
     return _smooth(semitones[None], seconds=0.12)[0] + drift, _smooth(level_db[None], seconds=0.06)[0]
 
 
@@ -223,6 +226,12 @@ def _smooth(tracks: Array, seconds: float) -> Array:
     before = (len(window) - 1) // 2
     padded = np.pad(tracks, ((0, 0), (before, len(window) - 1 - before)), mode="edge")
     return np.stack([np.convolve(track, window / window.sum(), mode="valid") for track in padded])
+
+
+def _power(waveform: Array) -> Array:
+    """Return the power of each step, smoothed over a syllable."""
+    power = _smooth(np.mean(waveform.reshape(1, -1, _STEP) ** 2, axis=2), seconds=0.2)[0]
+    return power + 1e-6 * power.max()
 
 
 # --- how it sounds ----------------------------------------------------------------------------------------------------
@@ -244,23 +253,23 @@ def _glottis(f0_hz: Array, amplitude: Array, severity: Mapping[str, float], rng:
     beyond = np.arange(n_cycles + 1) > cycles[-1]
     onsets[beyond] = times[-1] + np.arange(1, beyond.sum() + 1) * RATE_HZ / f0_hz[-1]
     periods = np.diff(onsets, append=onsets[-1] + RATE_HZ / f0_hz[-1])
-    jitter = np.clip(rng.normal(0, 0.003 + 0.014 * hoarse, len(onsets)), -0.15, 0.15)
-    shimmer = np.exp(rng.normal(0, 0.03 + 0.14 * hoarse, len(onsets)))
+    jitter = np.clip(rng.normal(0, 0.003 + 0.02 * hoarse, len(onsets)), -0.15, 0.15)
+    shimmer = np.exp(rng.normal(0, 0.03 + 0.2 * hoarse, len(onsets)))
     onsets = onsets + jitter * periods
     onsets[0] = 0.0
 
     cycle = np.searchsorted(onsets, times, side="right") - 1
     cycle = np.clip(cycle, 0, len(onsets) - 2)
     phase = (times - onsets[cycle]) / (onsets[cycle + 1] - onsets[cycle])
-    opened = np.clip(phase / (0.55 + 0.08 * min(breathy, 3.0)), 0, 1)
+    opened = np.clip(phase / np.clip(0.6 + 0.1 * breathy - 0.08 * hoarse, 0.3, 0.9), 0, 1)
     flow = 6.75 * opened**2 * (1 - opened) * shimmer[cycle]
     # the difference of sampled flow is its derivative averaged over a sample: the closure aliases little
     pulses = np.diff(flow * amplitude, prepend=0.0) * RATE_HZ / np.repeat(f0_hz, _STEP) / 10
-    tilt = np.exp(-2 * np.pi * 3500 / (1 + 0.9 * breathy) / RATE_HZ)
+    tilt = np.exp(-2 * np.pi * 3500 * (1 + 0.5 * hoarse) / (1 + 0.9 * breathy) / RATE_HZ)
     pulses = lfilter([1 - tilt], [1, -tilt], pulses)
     breath = rng.normal(0, 1, len(times)) * amplitude
     rough = rng.normal(0, 1, len(times)) * amplitude * flow
-    result: Array = pulses + breath * (0.004 + 0.06 * breathy) + rough * (0.002 + 0.05 * hoarse)
+    result: Array = pulses + breath * (0.004 + 0.08 * breathy) + rough * (0.002 + 0.08 * hoarse)
     return result
 
 
