@@ -107,7 +107,7 @@ def make_manifest(traits: list[str], parts: tuple[str, ...]) -> dict[str, Any]:
                 {"recording": "train-001", "trait": traits[0], "rater": "", "value": "-1", "reason": "missing code"},
                 {"recording": "train-002", "trait": traits[0], "rater": "", "value": "-1", "reason": "missing code"},
             ],
-            "notes": ["1 file in the folder of the recordings is named by no row: nobody-knows.wav"],
+            "notes": ["recordings in the folder that no row names: 1 (nobody-knows.wav)"],
             "kept": {"recordings": 24, "speakers": 12},
             "parts": {part: {"recordings": 8, "speakers": 4, "ratings": levels} for part in parts},
         },
@@ -141,6 +141,8 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        if tag == "wbr":
+            self.text = self.text.rstrip()
         self.attributes += [(tag, name, value or "") for name, value in attrs]
 
     def handle_data(self, data: str) -> None:
@@ -242,7 +244,7 @@ def test_neither_recordings_nor_speakers_nor_paths_are_named_by_default(tmp_path
     for secret in ("test-00", "train-0", "speakertest", "train-short", "train-secret", "nobody-knows", "anna"):
         assert secret not in html
     assert hash_id("test-003") in page.text
-    assert "1 file in the folder of the recordings is named by no row" in page.text
+    assert "recordings in the folder that no row names: 1 trait" in page.text
     assert f"recording '{hash_id('test-001')}' is odd" in page.text
 
 
@@ -361,7 +363,9 @@ def test_flow_and_excluded_ratings_are_counted(tmp_path: Path) -> None:
     text = read(make_run(tmp_path / "run")).text
     assert "In the table 27 13 Left out: too short 2 1 Kept 24 12 Part train 8 4" in text
     assert "hoarse_harsh -1 missing code 2" in text
-    assert "hoarse_harsh train 2 2 2 1 1 validation" in text  # four levels, then those without rating
+    assert (
+        "train hoarse_harsh 2 2 2 1 1 slow_rate 2 2 2 1 1 validation" in text
+    )  # four levels, then those without rating
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import io
 import json
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,12 @@ class Contents:
     history: pd.DataFrame
     predictions: pd.DataFrame
 
-    @property
+    @cached_property
     def scale(self) -> Scale:
         """The rating scale."""
         return self.settings.data.scale.build()
 
-    @property
+    @cached_property
     def level_names(self) -> list[str]:
         """The levels of the scale as text."""
         return [f"{level:g}" for level in self.scale.levels]
@@ -56,12 +57,12 @@ class Contents:
         """Whether the scores are probabilities of presence rather than values of the scale."""
         return isinstance(self.settings.model.head, BinaryHead)
 
-    @property
+    @cached_property
     def traits(self) -> list[str]:
         """The traits in the order of the settings, or else of the predictions."""
         return list(dict.fromkeys([*self.settings.data.traits, *self.predictions["trait"]]))
 
-    @property
+    @cached_property
     def part(self) -> str:
         """The part whose numbers are the headline: test, or else validation, or else train."""
         scored = set(self.predictions["part"])
@@ -153,8 +154,8 @@ class Contents:
         warnings = dict.fromkeys([*notes, *self.manifest.get("warnings", [])])
         if self.settings.report.show_ids:
             return list(warnings)
-        # a note on files lists their names, which are ids, after a colon
-        return [self.hide_ids(text.partition(": ")[0] if text in notes else text) for text in warnings]
+        # a note on files lists their names, which are ids, in brackets at its end
+        return [self.hide_ids(text.partition(" (")[0] if text in notes else text) for text in warnings]
 
     def hide_ids(self, text: str) -> str:
         """Replace the ids that stand in quotes in a message, unless ids are shown."""

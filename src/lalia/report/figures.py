@@ -16,6 +16,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
@@ -34,7 +35,7 @@ _PROPERTY = {
     PAPER: "--paper",
 }
 
-_WIDTH = 3.6  # inches: 346 px, a phone
+_NARROW, _WIDE = 3.0, 3.6  # inches: a third of the page, and half of it or a phone
 _MOST_POINTS = 400
 _STYLE: Any = {  # Any: matplotlib types its keys as a literal
     "svg.fonttype": "none",
@@ -53,7 +54,7 @@ _STYLE: Any = {  # Any: matplotlib types its keys as a literal
     "axes.spines.top": False,
     "axes.spines.right": False,
     "figure.facecolor": "none",
-    "figure.constrained_layout.use": True,
+    "figure.dpi": 72.0,
     "grid.color": GRID,
     "grid.linewidth": 0.8,
     "legend.frameon": False,
@@ -66,7 +67,10 @@ _STYLE: Any = {  # Any: matplotlib types its keys as a literal
     "xtick.labelsize": 8.5,
     "ytick.labelsize": 8.5,
 }
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _drawn = mpl.rc_context(_STYLE)
+# inches around the axes, fixed so that the axes of figures side by side are aligned
+_LEFT, _RIGHT, _TOP, _BOTTOM, _LEGEND = 0.64, 0.1, 0.08, 0.48, 0.24
 
 
 class Estimate(NamedTuple):
@@ -96,8 +100,7 @@ def plot_headline(rows: Sequence[Comparison], *, label: str, limits: tuple[float
         limits: of the horizontal axis.
         chance: where guessing stands; a dashed line.
     """
-    figure = Figure(figsize=(_WIDTH, 0.85 + 0.42 * len(rows)))
-    axes = figure.add_subplot()
+    figure, axes = _begin(0.8 + 0.4 * len(rows), width=_WIDE, left=0.1, legend=True)
     axes.axvline(chance, color=QUIET, linewidth=1.0, linestyle=(0, (3, 3)))
     for place, row in enumerate(rows):
         if row.model.low is not None and row.model.high is not None:
@@ -112,14 +115,16 @@ def plot_headline(rows: Sequence[Comparison], *, label: str, limits: tuple[float
         if found:
             values, places = zip(*found, strict=True)
             (dots,) = axes.plot(values, places, linestyle="", marker=marker, markersize=size, color=colour, label=name)
-            dots.set_zorder(5 - order)
+            dots.set(zorder=5 - order, clip_on=False)
     for place, row in enumerate(rows):
         box = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.0}
         axes.text(0, place - 0.28, _shorten(row.label), transform=axes.get_yaxis_transform(), fontsize=8.5, bbox=box)
-    axes.set(xlim=limits, ylim=(len(rows) - 0.6, -0.85), xlabel=label, yticks=[])
+        if all(estimate.value is None for estimate in row[1:]):
+            axes.text(0, place, "undefined", transform=axes.get_yaxis_transform(), va="center", color=QUIET, bbox=box)
+    axes.set(xlim=limits, ylim=(len(rows) - 0.6, -0.75), xlabel=label, yticks=[])
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
-    _add_legend(figure, axes)
+    _add_legend(axes)
     return figure
 
 
@@ -141,8 +146,7 @@ def plot_history(
         best_epoch: the epoch that was kept, marked by a dashed line.
         logarithmic: whether the vertical axis is; what is not above 0 is left out then.
     """
-    figure = Figure(figsize=(_WIDTH, 2.6))
-    axes = figure.add_subplot()
+    figure, axes = _begin(2.35, legend=True)
     looks = zip((QUIET, BLUE, ORANGE), ("o", "D", "s"), strict=True)
     if len(lines) == 1:
         looks = zip((BLUE,), ("D",), strict=True)
@@ -152,13 +156,13 @@ def plot_history(
     if best_epoch is not None:
         axes.axvline(best_epoch, color=INK, linewidth=1.0, linestyle=(0, (3, 3)))
     if logarithmic:
-        axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.minorticks_off()
+        _scale_by_decades(axes)
+    else:
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
     axes.set(xlabel="epoch", ylabel=label, xlim=(history["epoch"].min() - 0.4, history["epoch"].max() + 0.4))
     axes.grid(axis="y")
-    _add_legend(figure, axes)
+    _add_legend(axes)
     return figure
 
 
@@ -173,8 +177,7 @@ def plot_scores(level_index: ArrayLike, scores: ArrayLike, level_names: Sequence
         label: what the vertical axis measures.
     """
     index, values = np.asarray(level_index), np.asarray(scores, dtype=np.float64)
-    figure = Figure(figsize=(_WIDTH, 3.2))
-    axes = figure.add_subplot()
+    figure, axes = _begin(2.82)
     present = [level for level in range(len(level_names)) if (index == level).any()]
     if len(values) <= _MOST_POINTS:
         # the golden ratio spreads the points evenly and always in the same way
@@ -211,8 +214,7 @@ def plot_roc(
         operating_point: specificity and sensitivity at the threshold in use, marked by a dot.
     """
     false_positive, sensitivity, _ = roc_curve(np.asarray(is_present), np.asarray(probability))
-    figure = Figure(figsize=(_WIDTH, 3.2))
-    axes = figure.add_subplot()
+    figure, axes = _begin(2.82)
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1.0, linestyle=(0, (3, 3)))
     axes.plot(false_positive, sensitivity, color=BLUE)
     if operating_point is not None:
@@ -235,8 +237,7 @@ def plot_confusion(counts: ArrayLike, names: Sequence[str]) -> Figure:
     """
     table: NDArray[np.float64] = np.asarray(counts, dtype=np.float64)
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-    figure = Figure(figsize=(_WIDTH, 3.2))
-    axes = figure.add_subplot()
+    figure, axes = _begin(2.82)
     for (row, column), count in np.ndenumerate(table):
         box = mpl.patches.Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, linewidth=0)
         box.set(facecolor=BLUE, alpha=0.06 + 0.54 * shares[row, column])
@@ -254,8 +255,7 @@ def plot_confusion(counts: ArrayLike, names: Sequence[str]) -> Figure:
 @_drawn
 def plot_layer_weights(weights: Sequence[float]) -> Figure:
     """Draw the weight of each depth in the layer mix, from depth 0 (below the first block)."""
-    figure = Figure(figsize=(_WIDTH, 2.6))
-    axes = figure.add_subplot()
+    figure, axes = _begin(2.35)
     axes.bar(range(len(weights)), weights, color=BLUE, width=0.7)
     axes.axhline(1 / len(weights), color=QUIET, linewidth=1.0, linestyle=(0, (3, 3)))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -273,11 +273,12 @@ def to_svg(figure: Figure, *, prefix: str, alternative: str) -> str:
         prefix: set before every id, so that several figures can stand in one page.
         alternative: the text for those who do not see the figure.
     """
+    buffer = io.StringIO()
+    canvas: Any = FigureCanvasSVG(figure)  # its print_svg is not typed
     with mpl.rc_context({"svg.hashsalt": prefix}), warnings.catch_warnings():
         # the page's own fonts draw the text, matplotlib's only measures it
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        canvas.print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     root = ElementTree.fromstring(_NOT_XML.sub("\ufffd", buffer.getvalue()))
     for parent in list(root.iter()):
         for child in [child for child in parent if child.tag.endswith(("}metadata", "}style"))]:
@@ -309,20 +310,37 @@ def _rewrite(key: str, value: str, prefix: str) -> str:
     return value
 
 
-def _shorten(label: str, most: int = 44) -> str:
+def _shorten(label: str, most: int = 48) -> str:
     return label if len(label) <= most else f"{label[: most - 1]}…"
 
 
-def _add_legend(figure: Figure, axes: Axes) -> None:
-    handles, names = axes.get_legend_handles_labels()
-    if len(names) > 1:
-        figure.legend(
-            handles,
-            names,
-            loc="outside upper left",
+def _begin(height: float, *, width: float = _NARROW, left: float = _LEFT, legend: bool = False) -> tuple[Figure, Axes]:
+    """Return a figure of this size in inches and its axes, with room for a legend above if asked."""
+    figure = Figure(figsize=(width, height))
+    top = _TOP + (_LEGEND if legend else 0)
+    box = (left / width, _BOTTOM / height, 1 - (left + _RIGHT) / width, 1 - (_BOTTOM + top) / height)
+    return figure, figure.add_axes(box)
+
+
+def _scale_by_decades(axes: Axes) -> None:
+    """Make the vertical axis logarithmic, from one power of ten to another, so that at least two are named."""
+    low, high = axes.dataLim.intervaly
+    if np.isfinite(low):
+        axes.set_yscale("log")
+        axes.set_ylim(10 ** np.floor(np.log10(low)), 10 ** np.ceil(np.log10(high * 1.0001)))
+        axes.yaxis.set_major_formatter(lambda value, _: "10" + f"{round(np.log10(value))}".translate(_RAISED))
+        axes.minorticks_off()
+
+
+def _add_legend(axes: Axes) -> None:
+    if len(axes.get_legend_handles_labels()[1]) > 1:
+        axes.legend(
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
             ncols=3,
             fontsize=8.5,
             handletextpad=0.4,
             columnspacing=1.0,
             borderpad=0,
+            borderaxespad=0.5,
         )

@@ -1,12 +1,14 @@
 """The report: one HTML file that shows a run, without network, script or model."""
 
 from collections.abc import Hashable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from lalia.files import write_text
 from lalia.report import pictures, tables
@@ -42,7 +44,8 @@ def write_report(run_folder: str | Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.globals |= {"number": tables.format_number}
+    templates.globals["number"] = tables.format_number
+    templates.filters["breakable"] = _allow_breaks
     page = templates.get_template("report.html.jinja").render(_describe(contents))
     path = folder / "report.html"
     write_text(path, page)
@@ -57,6 +60,7 @@ def _describe(contents: Contents) -> dict[str, Any]:
     rated = rows[rows["rating"].notna()]
     return {
         "manifest": manifest,
+        "begun": f"{datetime.fromisoformat(manifest['created']).astimezone(UTC):%Y-%m-%d %H:%M} UTC",
         "settings": contents.settings,
         "part": contents.part,
         "traits": contents.traits,
@@ -180,6 +184,11 @@ def _show_settings(contents: Contents) -> str:
         model["encoder"] = _last_part(model["encoder"])
     text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     return text
+
+
+def _allow_breaks(name: str) -> Markup:
+    """Escape a name and let its lines break after an underscore."""
+    return Markup("_<wbr>").join(name.split("_"))
 
 
 def _last_part(place: str) -> str:

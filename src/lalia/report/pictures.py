@@ -33,7 +33,8 @@ def draw_headline(contents: Contents, unit: str) -> list[Picture]:
             found = {source: contents.metrics_of(source, unit, trait).get(metric) for source in contents.sources}
             estimates = [_estimate(found.get(source)) for source in ("model", "duration", "raters")]
             rows.append(Comparison(MEAN if trait is None else trait, *estimates))
-        values = [value for row in rows for estimate in row[1:] for value in estimate if value is not None]
+        drawn = [value for row in rows for value in (*row.model, row.duration.value, row.raters.value)]
+        values = [value for value in drawn if value is not None]
         if not values:
             continue
         lowest = min(limits[0], np.floor(min(values) * 10) / 10)
@@ -69,6 +70,7 @@ def draw_training(contents: Contents) -> list[Picture]:
         figure = figures.plot_history(history, {metric: name}, label=name, best_epoch=best)
         pictures.append(_picture(figure, "validation", f"{name} in validation", how))
     rates = _columns(contents, {"learning_rate": "head", "encoder_learning_rate": "encoder"})
+    rates = {column: name for column, name in rates.items() if (history[column] > 0).any()}
     if rates:
         how = "How large the steps of the training were at the end of each epoch; a rate of 0 is not drawn."
         figure = figures.plot_history(history, rates, label="learning rate", logarithmic=True)
@@ -91,7 +93,11 @@ def draw_trait(contents: Contents, number: int, trait: str) -> list[Picture]:
             "A dot is a recording; the box holds the middle half of them, the orange line is their median. "
             "Boxes that rise from left to right without overlapping are good."
         )
-        pictures.append(_picture(figure, f"{prefix}-scores", f"Ratings against scores: {trait}", how))
+        pictures.append(
+            _picture(
+                figure, f"{prefix}-scores", "Ratings against scores", how, f"Ratings against scores: {trait}. {how}"
+            )
+        )
     ranked = rows[rows["probability"].notna()]
     present = contents.scale.is_present(ranked["rating"]) == 1
     if 0 < present.sum() < len(present):
@@ -100,7 +106,7 @@ def draw_trait(contents: Contents, number: int, trait: str) -> list[Picture]:
             "The closer the line comes to the upper left corner, the better; the dashed line is guessing. "
             "The orange dot is the threshold in use."
         )
-        pictures.append(_picture(figure, f"{prefix}-roc", f"ROC curve: {trait}", how))
+        pictures.append(_picture(figure, f"{prefix}-roc", "ROC curve", how, f"ROC curve: {trait}. {how}"))
     confusion = contents.confusion(trait)
     if confusion is not None:
         figure = figures.plot_confusion(*confusion)
@@ -108,7 +114,9 @@ def draw_trait(contents: Contents, number: int, trait: str) -> list[Picture]:
             "Each row is a rating, each column an answer of the model, each number a count of recordings. "
             "Agreement lies on the diagonal; darker is a larger share of the row."
         )
-        pictures.append(_picture(figure, f"{prefix}-levels", f"Confusion of levels: {trait}", how))
+        pictures.append(
+            _picture(figure, f"{prefix}-levels", "Confusion of levels", how, f"Confusion of levels: {trait}. {how}")
+        )
     return pictures
 
 

@@ -81,20 +81,16 @@ def build_trait(contents: Contents, trait: str) -> Table:
 
 
 def build_levels(contents: Contents) -> Table:
-    """Return the number of ratings per trait, part and level, and how many recordings have none."""
-    scale = contents.scale
-    parts = contents.manifest["flow"]["parts"]
+    """Return how many recordings of each part stand at each level, and how many have no rating."""
     groups = []
-    for trait in contents.traits:
+    for part, counted in contents.manifest["flow"]["parts"].items():
         rows = []
-        for part, counted in parts.items():
-            if counted["recordings"]:
-                by_level = {float(level): count for level, count in counted["ratings"].get(trait, {}).items()}
-                counts = [by_level.get(level, 0) for level in scale.levels]
-                missing = counted["recordings"] - sum(counts)
-                rows.append(Row(part, [Cell(str(count)) for count in (*counts, missing)]))
-        if rows:
-            groups.append(Group(trait, rows))
+        for trait in contents.traits:
+            by_level = {float(level): count for level, count in counted["ratings"].get(trait, {}).items()}
+            counts = [by_level.get(level, 0) for level in contents.scale.levels]
+            rows.append(Row(trait, [Cell(str(count)) for count in (*counts, counted["recordings"] - sum(counts))]))
+        if counted["recordings"]:
+            groups.append(Group(part, rows))
     return Table([*contents.level_names, "not rated"], groups, [])
 
 

@@ -1,0 +1,131 @@
+"""The figures of the report as matplotlib and as SVG."""
+
+import re
+from xml.etree import ElementTree
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from lalia.report.figures import (
+    BLUE,
+    Comparison,
+    Estimate,
+    plot_confusion,
+    plot_headline,
+    plot_history,
+    plot_layer_weights,
+    plot_roc,
+    plot_scores,
+    to_svg,
+)
+
+
+def texts(figure: Figure) -> list[str]:
+    svg = to_svg(figure, prefix="a", alternative="a figure")
+    return [element.text or "" for element in ElementTree.fromstring(svg).iter("text")]
+
+
+def points(figure: Figure, label: str) -> list[tuple[float, float]]:
+    line = next(line for line in figure.axes[0].lines if line.get_label() == label)
+    return [(float(x), float(y)) for x, y in line.get_xydata()]
+
+
+def test_svg_has_neither_address_nor_date_nor_style_for_the_page() -> None:
+    svg = to_svg(plot_layer_weights([0.4, 0.6]), prefix="a", alternative="two weights")
+    assert "://" not in svg
+    assert "<metadata" not in svg
+    assert "<style" not in svg
+    assert 'role="img" aria-label="two weights"' in svg
+
+
+def test_svg_of_the_same_numbers_is_the_same() -> None:
+    first, second = (to_svg(plot_layer_weights([0.4, 0.6]), prefix="a", alternative="") for _ in range(2))
+    assert first == second
+
+
+def test_svg_ids_bear_the_prefix() -> None:
+    one, two = (to_svg(plot_layer_weights([0.4, 0.6]), prefix=prefix, alternative="") for prefix in ("one", "two"))
+    ids = [set(re.findall(r' id="([^"]*)"', svg)) for svg in (one, two)]
+    assert all(name.startswith("one-") for name in ids[0])
+    assert not ids[0] & ids[1]
+
+
+def test_svg_lets_the_page_choose_colours_and_fonts() -> None:
+    svg = to_svg(plot_layer_weights([0.4, 0.6]), prefix="a", alternative="")
+    assert f"fill: var(--blue, {BLUE})" in svg
+    assert "font-family" not in svg
+
+
+def test_drawing_leaves_matplotlib_as_it_was() -> None:
+    def settings() -> dict[str, object]:
+        # the backend is chosen when it is first asked for
+        return {key: mpl.rcParams[key] for key in mpl.rcParams if key != "backend"}
+
+    before = settings()
+    to_svg(plot_layer_weights([0.4, 0.6]), prefix="a", alternative="")
+    assert settings() == before
+
+
+@pytest.mark.parametrize("name", ["$x_1$ and $", "<b>&\"'", "\u4e2d\u6587", "\\alpha"])
+def test_names_are_drawn_as_they_are_written(name: str) -> None:
+    rows = [Comparison(name, Estimate(0.7), Estimate(0.6), Estimate(None))]
+    assert name in texts(plot_headline(rows, label="AUC", limits=(0.4, 1.0), chance=0.5))
+
+
+def test_characters_that_xml_forbids_are_replaced() -> None:
+    svg = to_svg(plot_confusion(np.eye(2), ["a\x00\x0b", "b"]), prefix="a", alternative="\x1b")
+    assert "a\ufffd\ufffd" in svg
+
+
+def test_headline_draws_what_is_defined_and_says_what_is_not() -> None:
+    rows = [
+        Comparison("hoarse", Estimate(0.8, 0.7, 0.9), Estimate(0.6), Estimate(0.95)),
+        Comparison("breathy", Estimate(None), Estimate(None), Estimate(None)),
+    ]
+    figure = plot_headline(rows, label="AUC", limits=(0.4, 1.0), chance=0.5)
+    assert points(figure, "model") == [(0.8, 0.0)]
+    assert points(figure, "duration alone") == [(0.6, 0.0)]
+    assert points(figure, "between raters") == [(0.95, 0.0)]
+    assert texts(figure).count("undefined") == 1
+
+
+def test_history_draws_a_line_per_column() -> None:
+    history = pd.DataFrame({"epoch": [1, 2], "train_loss": [1.0, 0.5], "validation_loss": [1.1, 0.9]})
+    figure = plot_history(history, {"train_loss": "training", "validation_loss": "validation"}, label="loss")
+    assert points(figure, "training") == [(1.0, 1.0), (2.0, 0.5)]
+    assert points(figure, "validation") == [(1.0, 1.1), (2.0, 0.9)]
+
+
+@pytest.mark.parametrize(("rates", "named"), [([1e-3, 2e-4, 0.0], ["10⁻⁴", "10⁻²"]), ([0.0, 0.0, 0.0], [])])
+def test_logarithmic_history_names_powers_of_ten(rates: list[float], named: list[str]) -> None:
+    history = pd.DataFrame({"epoch": [1, 2, 3], "learning_rate": rates})
+    figure = plot_history(history, {"learning_rate": "head"}, label="learning rate", logarithmic=True)
+    powers = [text for text in texts(figure) if text.startswith("10") and len(text) > 2]
+    assert [text for text in powers if text in named] == named
+
+
+def test_scores_are_drawn_as_points_only_where_they_are_few() -> None:
+    few = plot_scores([0, 1, 1], [1.0, 2.0, 2.5], ["1", "2"], label="score")
+    many = plot_scores(np.arange(401) % 2, np.linspace(1, 2, 401), ["1", "2"], label="score")
+    assert len(few.axes[0].lines[0].get_ydata()) == 3
+    assert all(len(line.get_ydata()) < 401 for line in many.axes[0].lines)
+
+
+def test_level_without_recordings_keeps_its_place() -> None:
+    figure = plot_scores([0, 2], [1.0, 3.0], ["1", "2", "3"], label="score")
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["1", "2", "3"]
+
+
+def test_roc_goes_through_the_points_counted_by_hand() -> None:
+    figure = plot_roc([0, 1, 0, 1], [0.1, 0.4, 0.6, 0.9], operating_point=(0.5, 1.0))
+    curve = {(float(x), float(y)) for x, y in figure.axes[0].lines[1].get_xydata()}
+    assert {(0.0, 0.5), (0.5, 0.5), (0.5, 1.0), (1.0, 1.0)} <= curve
+    assert figure.axes[0].lines[2].get_xydata().tolist() == [[0.5, 1.0]]
+
+
+def test_confusion_shows_every_count() -> None:
+    figure = plot_confusion([[5, 1], [0, 7]], ["absent", "present"])
+    assert [text.get_text() for text in figure.axes[0].texts] == ["5", "1", "0", "7"]
