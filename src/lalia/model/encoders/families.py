@@ -113,7 +113,7 @@ def build_model(family: Family, config: Any, origin: str, seed: int = 0) -> Any:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return family.model_class._from_config(config, attn_implementation=family.attention, dtype=torch.float32)
-    except (ValueError, RuntimeError, TypeError, IndexError) as error:
+    except (ValueError, RuntimeError, TypeError, IndexError, KeyError) as error:
         raise EncoderError(f"{origin}: the encoder's config cannot be used. {error}") from error
 
 

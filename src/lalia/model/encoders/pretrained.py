@@ -12,7 +12,7 @@ from transformers.utils import logging as transformers_logging
 
 from lalia.errors import EncoderError, list_some
 from lalia.model.encoders.base import EncoderSource, SpeechEncoder
-from lalia.model.encoders.families import FAMILIES, Family, describe_config, find_family, make_config
+from lalia.model.encoders.families import FAMILIES, Family, describe_config, make_config
 from lalia.model.encoders.locate import Checkpoint, read_json
 
 logger = logging.getLogger(__name__)
@@ -34,15 +34,21 @@ def read_checkpoint(checkpoint: Checkpoint, normalize: Literal["auto"] | bool = 
     values = read_json(checkpoint.folder / "config.json")
     if "auto_map" in values:
         raise EncoderError(f"{origin} brings its own code (auto_map in config.json), which lalia does not run.")
-    family = find_family(values.get("model_type"), origin)
+    architecture = values.get("model_type")
+    if not isinstance(architecture, str) or architecture not in FAMILIES:
+        raise EncoderError(
+            f"{origin} is of the architecture {architecture!r}, which lalia does not read: it reads"
+            f" {', '.join(FAMILIES)}."
+        )
+    family = FAMILIES[architecture]
     config = make_config(family, values, origin)
     preprocessor = _read_preprocessor(checkpoint)
     source = EncoderSource(
-        family=values["model_type"],
+        family=architecture,
         name=checkpoint.name,
         revision=checkpoint.revision,
         architecture=describe_config(family, config),
-        normalize=_choose_normalize(values["model_type"], preprocessor, normalize, origin),
+        normalize=_choose_normalize(architecture, preprocessor, normalize, origin),
         rate_hz=int((preprocessor or {}).get("sampling_rate", 16_000)),
         spectrogram=dict(family.spectrogram),
     )
@@ -89,10 +95,18 @@ def _read_weights(checkpoint: Checkpoint, family: Family, config: Any, origin: s
                 attn_implementation=family.attention,
                 key_mapping=mapping,
                 local_files_only=True,
+                # checked below: the error of transformers points to a report in the log
+                ignore_mismatched_sizes=True,
                 output_loading_info=True,
             )
     except (OSError, ValueError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
         raise EncoderError(f"{origin}: the weights cannot be read. {error}") from error
+    if report["mismatched_keys"]:
+        key, found, expected = sorted(report["mismatched_keys"])[0]
+        raise EncoderError(
+            f"{origin}: {len(report['mismatched_keys'])} weights are not of the size that config.json says, the first"
+            f" is {key}: {tuple(found)}, expected {tuple(expected)}."
+        )
     missing = sorted(report["missing_keys"])
     if missing:
         raise EncoderError(

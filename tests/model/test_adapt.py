@@ -1,0 +1,233 @@
+"""What trains: exactly what was declared."""
+
+import pytest
+import torch
+
+from lalia.errors import EncoderError
+from lalia.model.adapt import Adaptation, adapt_frozen, adapt_full, adapt_partial, freeze_unused
+from lalia.model.encoders.base import SpeechEncoder
+from lalia.model.encoders.load import load_encoder
+
+FAMILIES = ["wav2vec2", "hubert", "wavlm", "whisper"]
+
+
+def small(family: str, layers: int = 3, **config: object) -> SpeechEncoder:
+    if family == "whisper":
+        config["max_source_positions"] = 50
+    return load_encoder({"random": family, "layers": layers, "width": 16, "heads": 2, "config": config})
+
+
+def trainable(encoder: SpeechEncoder) -> set[str]:
+    return {path for path, parameter in encoder.model.named_parameters() if parameter.requires_grad}
+
+
+def moved_by_a_step(encoder: SpeechEncoder) -> tuple[set[str], set[str]]:
+    """Return the parameters that one training step changes, and those that got a gradient."""
+    before = {path: parameter.detach().clone() for path, parameter in encoder.model.named_parameters()}
+    encoder.train()
+    optimizer = torch.optim.SGD(encoder.parameters(), lr=1.0, weight_decay=0.5)
+    waveforms = torch.randn(2, 16_000, generator=torch.Generator().manual_seed(0))
+    values_at, is_real = encoder(waveforms, torch.tensor([16_000, 9_000]), ["last"])
+    (values_at["last"][is_real] - 1.0).square().mean().backward()
+    optimizer.step()
+    after = dict(encoder.model.named_parameters())
+    moved = {path for path, values in before.items() if not torch.equal(values, after[path])}
+    return moved, {path for path, parameter in after.items() if parameter.grad is not None}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "adapt",
+    [
+        lambda encoder: adapt_partial(encoder, last=1),
+        lambda encoder: adapt_partial(encoder, unfreeze=[1]),
+        lambda encoder: adapt_partial(encoder, unfreeze=[2, "encoder.layer_norm"]),
+        lambda encoder: adapt_full(encoder, train_stem=False),
+        adapt_full,
+    ],
+    ids=["last", "first", "norm", "blocks", "full"],
+)
+def test_a_training_step_moves_exactly_what_was_declared(family: str, adapt: object) -> None:
+    encoder = small(family)
+    adaptation = adapt(encoder)  # type: ignore[operator]
+    declared = set(adaptation.trainable)
+    moved, with_gradient = moved_by_a_step(encoder)
+    assert declared == trainable(encoder) == with_gradient
+    # new biases are zero, so weight decay leaves the ones whose gradient is zero too where they are: keys' are,
+    # as attention sees only differences between keys
+    assert moved <= declared
+    assert all(path.endswith("k_proj.bias") for path in declared - moved)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_frozen_trains_nothing(family: str) -> None:
+    encoder = small(family)
+    adapt_full(encoder)
+    assert adapt_frozen(encoder) == Adaptation("frozen", 4, ())
+    assert trainable(encoder) == set()
+    assert encoder.first_changing_depth == 4
+
+
+def test_unfreezing_block_1_leaves_block_10_frozen() -> None:
+    encoder = small("wavlm", layers=12)
+    adaptation = adapt_partial(encoder, unfreeze=[1])
+    assert {path.split(".")[2] for path in adaptation.trainable} == {"0"}
+
+
+def test_naming_layer_1_leaves_layer_10_frozen() -> None:
+    encoder = small("wavlm", layers=12)
+    adaptation = adapt_partial(encoder, unfreeze=["encoder.layers.1"])
+    assert {path.split(".")[2] for path in adaptation.trainable} == {"1"}
+    assert adaptation.first_changing_depth == 2
+
+
+def test_negative_numbers_count_blocks_from_the_end() -> None:
+    encoder = small("hubert", layers=4)
+    assert adapt_partial(encoder, unfreeze=[-1]) == adapt_partial(encoder, unfreeze=[4])
+    assert adapt_partial(encoder, unfreeze=[-4]) == adapt_partial(encoder, unfreeze=[1])
+
+
+@pytest.mark.parametrize(("last", "first"), [(1, 10), (10, 1), (0.5, 6), (0.01, 10), (0.1, 10), (0.11, 9), (1.0, 1)])
+def test_last_is_a_number_of_blocks_or_a_fraction_rounded_up(last: float, first: int) -> None:
+    encoder = small("hubert", layers=10)
+    adaptation = adapt_partial(encoder, last=last)
+    blocks = {int(path.split(".")[2]) + 1 for path in adaptation.trainable}
+    assert blocks == set(range(first, 11))
+    assert adaptation.first_changing_depth == first == encoder.first_changing_depth
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_paths_are_those_of_hugging_face_in_every_family(family: str) -> None:
+    encoder = small(family)
+    assert adapt_partial(encoder, unfreeze=["encoder.layers.1"]) == adapt_partial(encoder, unfreeze=[2])
+
+
+def test_a_glob_matches_whole_paths() -> None:
+    encoder = small("wav2vec2", layers=12)
+    adaptation = adapt_partial(encoder, unfreeze=["encoder.layers.*.attention.?_proj"])
+    assert len(adaptation.trainable) == 12 * 3 * 2
+    assert all(path.split(".")[4] in ("q_proj", "k_proj", "v_proj") for path in adaptation.trainable)
+
+
+def test_a_parameter_can_be_named_alone() -> None:
+    encoder = small("wavlm")
+    path = "encoder.layers.2.final_layer_norm.bias"
+    assert adapt_partial(encoder, unfreeze=[path]) == Adaptation("partial", 3, (path,))
+
+
+@pytest.mark.parametrize(
+    ("family", "path", "depth"),
+    [
+        ("wavlm", "feature_extractor.conv_layers.0", 0),
+        ("wavlm", "feature_projection", 0),
+        ("wavlm", "encoder.pos_conv_embed", 0),
+        ("wavlm", "encoder.layers.0.attention.rel_attn_embed", 1),
+        ("wavlm", "encoder.layer_norm", 3),
+        ("whisper", "encoder.conv1", 0),
+        ("whisper", "encoder.embed_positions", 0),
+        ("whisper", "encoder.layer_norm", 3),
+    ],
+)
+def test_the_first_changing_depth_is_where_the_lowest_trained_module_acts(family: str, path: str, depth: int) -> None:
+    assert adapt_partial(small(family), unfreeze=[path]).first_changing_depth == depth
+
+
+def test_in_post_norm_models_the_encoders_norm_belongs_to_the_stem() -> None:
+    encoder = small("wavlm", do_stable_layer_norm=False)
+    assert adapt_partial(encoder, unfreeze=["encoder.layer_norm"]).first_changing_depth == 0
+    assert adapt_full(encoder, train_stem=False).first_changing_depth == 1
+
+
+def test_full_without_the_stem_trains_all_blocks_and_the_norm_behind_them() -> None:
+    encoder = small("hubert")
+    paths = adapt_full(encoder, train_stem=False).trainable
+    assert {path.split(".")[1] for path in paths} == {"layers", "layer_norm"}
+
+
+def test_full_leaves_whispers_sinusoids_as_they_are() -> None:
+    assert "encoder.embed_positions.weight" not in adapt_full(small("whisper")).trainable
+
+
+def test_adapting_again_starts_from_frozen() -> None:
+    encoder = small("hubert")
+    adapt_full(encoder)
+    adapt_partial(encoder, unfreeze=[3])
+    assert {path.split(".")[2] for path in trainable(encoder)} == {"2"}
+
+
+def test_adapting_in_training_mode_sets_the_modes_of_the_blocks() -> None:
+    encoder = small("hubert")
+    encoder.train()
+    adapt_partial(encoder, unfreeze=[2])
+    assert [block.training for block in encoder.blocks] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("unfreeze", "message"),
+    [
+        (0, r"Blocks are numbered from 1 to 3, as depths are: 0 is the stem"),
+        (4, r"random:wavlm has no block 4: it has 1 to 3, or -1 to -3 from the end"),
+        (-4, r"no block -4"),
+        ("encoder.layer.1", r"matches 'encoder.layer.1'\. Did you mean 'encoder.layers.1'\?"),
+        (
+            "layers.1",
+            r"No module or parameter of random:wavlm matches 'layers.1'.*such as 'encoder.layers.0' for block 1",
+        ),
+        ("encoder.layers.1.q", r"matches 'encoder.layers.1.q'"),
+        ("11", r"matches '11'"),
+        ("decoder.*", r"matches 'decoder\.\*'"),
+        ("encoder.dropout", r"matches only modules without parameters"),
+    ],
+)
+def test_a_block_or_path_that_is_not_there_is_refused(unfreeze: int | str, message: str) -> None:
+    with pytest.raises(EncoderError, match=message):
+        adapt_partial(small("wavlm"), unfreeze=[unfreeze])
+
+
+@pytest.mark.parametrize(
+    ("last", "message"),
+    [(0, "last must be 1 to 3.*got 0"), (4, "got 4"), (0.0, "above 0 and at most 1, got 0"), (1.5, "got 1.5")],
+)
+def test_a_number_of_last_blocks_that_is_not_there_is_refused(last: float, message: str) -> None:
+    with pytest.raises(EncoderError, match=message):
+        adapt_partial(small("wavlm"), last=last)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"last": 1, "unfreeze": [1]}])
+def test_partial_needs_either_last_or_unfreeze(arguments: dict[str, object]) -> None:
+    with pytest.raises(EncoderError, match="either last or unfreeze"):
+        adapt_partial(small("wavlm"), **arguments)  # type: ignore[arg-type]
+
+
+def test_a_refused_adaptation_changes_nothing() -> None:
+    encoder = small("wavlm")
+    adapt_partial(encoder, last=1)
+    before = trainable(encoder)
+    with pytest.raises(EncoderError):
+        adapt_partial(encoder, unfreeze=[1, "nothing"])
+    assert trainable(encoder) == before
+
+
+@pytest.mark.parametrize(
+    ("layers", "left"),
+    [
+        ("last", {"0", "1", "2", "norm"}),
+        ("weighted", {"0", "1", "2"}),
+        (3, {"0", "1", "2"}),
+        (1, {"0"}),
+        (0, set()),
+    ],
+)
+def test_what_lies_above_the_pooled_depth_is_frozen(layers: int | str, left: set[str]) -> None:
+    encoder = small("wavlm")
+    adapt_full(encoder, train_stem=False)
+    freeze_unused(encoder, layers)  # type: ignore[arg-type]
+    blocks = {path.split(".")[2] if ".layers." in path else "norm" for path in trainable(encoder)}
+    assert blocks == left
+
+
+def test_whispers_norm_is_used_by_its_last_depth() -> None:
+    encoder = small("whisper")
+    adapt_full(encoder)
+    freeze_unused(encoder, "weighted")
+    assert "encoder.layer_norm.weight" in trainable(encoder)

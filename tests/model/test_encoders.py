@@ -1,0 +1,352 @@
+"""The protocol of encoders: frames, masks, depths, training mode, whatever the family."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lalia.errors import EncoderError
+from lalia.model.adapt import adapt_full, adapt_partial
+from lalia.model.encoders.base import SpeechEncoder, normalize_waveforms
+from lalia.model.encoders.load import build_from_architecture, encode, load_encoder
+
+GROUP_NORM = {"feat_extract_norm": "group", "do_stable_layer_norm": False}
+ENCODERS = {
+    "wav2vec2": {"random": "wav2vec2"},
+    "wav2vec2 with group norm": {"random": "wav2vec2", "config": GROUP_NORM},
+    "hubert": {"random": "hubert"},
+    "hubert with group norm": {"random": "hubert", "config": GROUP_NORM},
+    "hubert with batch norm": {"random": "hubert", "config": {"conv_pos_batch_norm": True}},
+    "wavlm": {"random": "wavlm"},
+    "wavlm with group norm": {"random": "wavlm", "config": GROUP_NORM},
+    "whisper": {"random": "whisper", "config": {"max_source_positions": 100}},
+}
+
+
+@pytest.fixture(params=ENCODERS)
+def encoder(request: pytest.FixtureRequest) -> SpeechEncoder:
+    return small(**ENCODERS[request.param])
+
+
+def small(**settings: object) -> SpeechEncoder:
+    return load_encoder({"layers": 3, "width": 16, "heads": 2, **settings})
+
+
+def noise(*lengths: int) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(length, generator=generator) * 0.1 + 0.05 for length in lengths]
+
+
+def pad(waveforms: list[torch.Tensor], behind: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
+    n_samples = torch.tensor([len(waveform) for waveform in waveforms])
+    return nn.utils.rnn.pad_sequence(waveforms, batch_first=True, padding_value=behind), n_samples
+
+
+def test_frames_do_not_depend_on_batch_neighbours_or_padding(encoder: SpeechEncoder) -> None:
+    short, long = noise(5_000, 31_999)
+    alone, _ = encoder(*pad([short]), [0, 1, 2, 3, "last"])
+    together, is_real = encoder(*pad([long, short]), [0, 1, 2, 3, "last"])
+    n_real = int(is_real[1].sum())
+    for depth, values in alone.items():
+        torch.testing.assert_close(together[depth][1, :n_real], values[0, :n_real], atol=1e-5, rtol=0)
+
+
+def test_what_lies_behind_the_real_samples_is_not_used(encoder: SpeechEncoder) -> None:
+    short, long = noise(5_000, 31_999)
+    zeros, is_real = encoder(*pad([long, short]), ["last"])
+    junk, _ = encoder(*pad([long, short], behind=7.0), ["last"])
+    torch.testing.assert_close(junk["last"][is_real], zeros["last"][is_real], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("family", ["wav2vec2", "hubert", "wavlm"])
+def test_frame_counts_are_those_of_the_convolutions(family: str) -> None:
+    encoder = small(random=family)
+    convolutions = copy.deepcopy(encoder.model.feature_extractor).to("meta")
+    lengths = [400, 401, 719, 720, 1_039, 1_040, 16_000, 16_001, 99_999, 199_999, 200_000]
+    counts = [convolutions(torch.empty(1, length, device="meta")).shape[-1] for length in lengths]
+    assert encoder.count_frames(torch.tensor(lengths)).tolist() == counts
+
+
+def test_whisper_counts_a_frame_for_every_two_mel_frames_begun() -> None:
+    encoder = small(random="whisper")
+    lengths = torch.tensor([160, 319, 320, 480, 16_000, 479_999, 480_000])
+    assert encoder.count_frames(lengths).tolist() == [1, 1, 1, 2, 50, 1_500, 1_500]
+
+
+def test_a_mask_marks_as_many_frames_as_the_real_samples_give(encoder: SpeechEncoder) -> None:
+    waveforms, n_samples = pad(noise(400, 16_000, 9_999))
+    _, is_real = encoder(waveforms, n_samples, [0])
+    assert is_real.sum(dim=1).tolist() == encoder.count_frames(n_samples).tolist()
+    assert all(row.tolist() == sorted(row.tolist(), reverse=True) for row in is_real)
+
+
+def test_the_shortest_waveform_gives_one_frame(encoder: SpeechEncoder) -> None:
+    frames = encode(encoder, noise(encoder.min_samples), depths=["last"])[0]["last"]
+    assert frames.shape == (1, 16)
+    assert frames.isfinite().all()
+
+
+def test_the_shortest_waveform_has_400_samples_or_one_mel_frame(encoder: SpeechEncoder) -> None:
+    assert encoder.min_samples == (160 if encoder.family == "whisper" else 400)
+
+
+def test_a_waveform_that_is_too_short_is_refused(encoder: SpeechEncoder) -> None:
+    shortest = encoder.min_samples
+    with pytest.raises(EncoderError, match=rf"has {shortest - 1} samples, but random:.* needs at least {shortest}"):
+        encoder(*pad(noise(shortest - 1, 16_000)), ["last"])
+
+
+def test_whisper_refuses_more_than_its_context_and_names_the_setting() -> None:
+    encoder = small(**ENCODERS["whisper"])
+    assert encoder.max_samples == 32_000
+    with pytest.raises(EncoderError, match=r"2\.00 s long.*at most 2 s\. Set audio\.window_seconds to 2 or less"):
+        encoder(*pad(noise(32_001)), ["last"])
+
+
+def test_numbers_of_samples_beyond_the_waveform_are_refused(encoder: SpeechEncoder) -> None:
+    with pytest.raises(EncoderError, match=r"shape \(1, 1000\) and \[1001\]"):
+        encoder(torch.zeros(1, 1_000), torch.tensor([1_001]), ["last"])
+
+
+@pytest.mark.parametrize("depth", [4, -1, "first"])
+def test_a_depth_that_does_not_exist_is_refused(encoder: SpeechEncoder, depth: object) -> None:
+    with pytest.raises(EncoderError, match=r"has no depth .*: it has 0 \(the stem\) to 3, and 'last'"):
+        encoder(*pad(noise(1_000)), [0, depth])
+
+
+def test_normalised_waveforms_have_zero_mean_and_unit_variance_over_real_samples() -> None:
+    waveforms, n_samples = pad([waveform * 3 + 5 for waveform in noise(1_000, 400)], behind=99.0)
+    normalized = normalize_waveforms(waveforms, n_samples)
+    for row, n in zip(normalized, n_samples.tolist(), strict=True):
+        assert row[:n].mean().item() == pytest.approx(0.0, abs=1e-5)
+        assert row[:n].var(unbiased=False).item() == pytest.approx(1.0, abs=1e-4)
+        assert not row[n:].any()
+
+
+def test_silence_can_be_normalised() -> None:
+    assert not normalize_waveforms(torch.full((1, 400), 0.25), torch.tensor([400])).any()
+
+
+def test_a_normalising_encoder_does_not_hear_level_and_offset() -> None:
+    encoder = small(random="wavlm")
+    (waveform,) = noise(8_000)
+    plain, changed = encode(encoder, [waveform, waveform * 4 + 1], depths=["last"])
+    torch.testing.assert_close(changed["last"], plain["last"], atol=1e-3, rtol=0)
+
+
+# --- random encoders --------------------------------------------------------------------------------------------------
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(encoder: SpeechEncoder) -> None:
+    again = build_from_architecture_with_seed(encoder, seed=0).state_dict()
+    other = build_from_architecture_with_seed(encoder, seed=1).state_dict()
+    state = encoder.state_dict()
+    assert all(torch.equal(again[name], values) for name, values in state.items())
+    assert any(not torch.equal(other[name], values) for name, values in state.items())
+
+
+def build_from_architecture_with_seed(encoder: SpeechEncoder, seed: int) -> SpeechEncoder:
+    keys = {key: value for key, value in encoder.source.architecture.items() if value is not None}
+    return small(random=encoder.family, seed=seed, config=keys)
+
+
+def test_random_weights_leave_the_global_random_state_as_it_was() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    small(random="wavlm")
+    assert torch.equal(torch.rand(2), expected)
+
+
+def test_random_encoders_give_50_frames_a_second_and_finite_values(encoder: SpeechEncoder) -> None:
+    (frames,) = encode(encoder, noise(32_000))
+    assert all(abs(len(values) - 100) <= 1 and values.isfinite().all() for values in frames.values())
+
+
+def test_a_short_name_gives_the_default_sizes() -> None:
+    encoder = load_encoder("random:wavlm")
+    assert (encoder.family, encoder.n_blocks, encoder.width, encoder.source.name) == ("wavlm", 2, 64, "random:wavlm")
+
+
+def test_config_overrides_the_architectures_own_keys() -> None:
+    encoder = small(random="hubert", config={"intermediate_size": 24, "num_conv_pos_embeddings": 16})
+    assert encoder.blocks[0].feed_forward.intermediate_dense.out_features == 24
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"random": "wavln"}, "unknown architecture 'wavln'. Did you mean 'wavlm'\\? Known are wav2vec2, hubert"),
+        ({"random": "wavlm", "layer": 2}, "got random, layer. Did you mean 'layers'\\?"),
+        ({"layers": 2}, "of which random is needed; got layers."),
+        ({"random": "wavlm", "width": 30, "heads": 4}, "width must be a multiple of heads, got 30 and 4"),
+        ({"random": "wavlm", "layers": 0}, "layers must be a whole number of 1 or more, got 0"),
+        ({"random": "wavlm", "config": {"hiden_act": "gelu"}}, "'hiden_act' is not a key.* Did you mean 'hidden_act'"),
+        ({"random": "wavlm", "config": {"hidden_dropout": "much"}}, "config cannot be used.*'hidden_dropout'"),
+        ({"random": "wavlm", "config": {"conv_dim": [8, 8]}}, "config cannot be used.*convolutional layers"),
+        ({"random": "wavlm", "config": {"hidden_act": "gelo"}}, "config cannot be used.*gelo"),
+        ({"random": "wavlm", "config": {"num_conv_pos_embedding_groups": 7}}, "config cannot be used.*groups"),
+    ],
+)
+def test_a_random_encoder_that_cannot_be_made_says_why(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(EncoderError, match=message):
+        load_encoder(settings)
+
+
+# --- building again from a saved description --------------------------------------------------------------------------
+
+
+def test_an_encoder_built_from_its_description_takes_the_weights_and_gives_the_same_frames(
+    encoder: SpeechEncoder, tmp_path: object
+) -> None:
+    import json
+    from dataclasses import asdict
+
+    built = build_from_architecture(json.loads(json.dumps(asdict(encoder.source), allow_nan=False)))
+    built.load_state_dict(encoder.state_dict())
+    (expected,), (frames,) = encode(encoder, noise(8_000)), encode(built, noise(8_000))
+    assert built.source == encoder.source
+    assert all(torch.equal(frames[depth], values) for depth, values in expected.items())
+
+
+def test_a_description_of_another_architecture_is_not_built(encoder: SpeechEncoder) -> None:
+    from dataclasses import asdict
+
+    with pytest.raises(EncoderError, match="unknown architecture 'bert'"):
+        build_from_architecture(asdict(encoder.source) | {"family": "bert"})
+    with pytest.raises(EncoderError, match="described by family, name, .*; got family"):
+        build_from_architecture({"family": "wavlm"})
+
+
+# --- frozen means eval mode and no gradients --------------------------------------------------------------------------
+
+
+def test_a_loaded_encoder_is_frozen_whatever_the_mode(encoder: SpeechEncoder) -> None:
+    encoder.train()
+    assert encoder.first_changing_depth == encoder.n_blocks + 1
+    assert not any(parameter.requires_grad for parameter in encoder.parameters())
+    assert not any(module.training for module in encoder.modules() if module is not encoder)
+    values_at, _ = encoder(*pad(noise(4_000)), [0, 3, "last"])
+    assert not any(values.requires_grad for values in values_at.values())
+
+
+def test_below_the_first_changing_depth_no_graph_is_built(encoder: SpeechEncoder) -> None:
+    adapt_partial(encoder, last=1)
+    encoder.train()
+    values_at, _ = encoder(*pad(noise(4_000)), [0, 1, 2, 3, "last"])
+    assert [values.requires_grad for values in values_at.values()] == [False, False, False, True, True]
+
+
+def test_frozen_blocks_have_no_dropout_in_training_and_training_blocks_have(encoder: SpeechEncoder) -> None:
+    adapt_partial(encoder, unfreeze=[2])
+    encoder.train()
+    waveforms, n_samples = pad(noise(4_000))
+    first, _ = encoder(waveforms, n_samples, [1, 2])
+    second, _ = encoder(waveforms, n_samples, [1, 2])
+    assert torch.equal(first[1], second[1])
+    assert not torch.equal(first[2], second[2])
+    assert [block.training for block in encoder.blocks] == [False, True, False]
+
+
+def test_in_eval_mode_nothing_is_random(encoder: SpeechEncoder) -> None:
+    adapt_full(encoder)
+    encoder.train()
+    encoder.eval()
+    waveforms, n_samples = pad(noise(4_000))
+    first, _ = encoder(waveforms, n_samples, ["last"])
+    second, _ = encoder(waveforms, n_samples, ["last"])
+    assert torch.equal(first["last"], second["last"])
+
+
+def test_batch_norm_stays_in_eval_mode_in_training() -> None:
+    encoder = small(**ENCODERS["hubert with batch norm"])
+    adapt_full(encoder)
+    encoder.train()
+    assert encoder.model.encoder.pos_conv_embed.conv.training
+    assert not encoder.model.encoder.pos_conv_embed.batch_norm.training
+
+
+def test_every_depth_has_the_same_length_in_training(encoder: SpeechEncoder) -> None:
+    adapt_full(encoder)
+    encoder.train()
+    for _ in range(5):
+        values_at, _ = encoder(*pad(noise(400, 3_000)), [0, 1, 2, 3])
+        assert len({values.shape for values in values_at.values()}) == 1
+
+
+def test_parts_of_a_training_block_without_trainable_parameters_stay_in_eval_mode() -> None:
+    encoder = small(random="wavlm")
+    adapt_partial(encoder, unfreeze=["encoder.layers.1.attention"])
+    encoder.train()
+    block = encoder.blocks[1]
+    assert block.attention.training
+    assert block.dropout.training
+    assert not block.feed_forward.training
+
+
+# --- WavLM's attention ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("projection", ["q_proj", "k_proj", "v_proj", "out_proj"])
+def test_wavlm_calls_its_projections_as_modules(projection: str) -> None:
+    encoder = small(random="wavlm")
+    adapt_full(encoder)
+    calls = []
+    for block in encoder.blocks:
+        getattr(block.attention, projection).register_forward_hook(lambda *_: calls.append(1))
+    values_at, _ = encoder(*pad(noise(4_000)), ["last"])
+    values_at["last"].square().mean().backward()
+    assert len(calls) == 3
+    assert all(getattr(block.attention, projection).weight.grad.any() for block in encoder.blocks)
+
+
+def test_wavlm_with_one_changed_projection_gives_other_frames() -> None:
+    encoder = small(random="wavlm")
+    (before,) = encode(encoder, noise(4_000), depths=[1])
+    encoder.blocks[0].attention.q_proj = nn.Sequential(encoder.blocks[0].attention.q_proj, nn.Linear(16, 16))
+    (after,) = encode(encoder, noise(4_000), depths=[1])
+    assert not torch.allclose(before[1], after[1])
+
+
+# --- encode -----------------------------------------------------------------------------------------------------------
+
+
+def test_encode_gives_the_frames_of_each_waveform_in_order(encoder: SpeechEncoder) -> None:
+    waveforms = noise(3_000, 20_000, 400, 8_000)
+    together = encode(encoder, waveforms)
+    for waveform, frames in zip(waveforms, together, strict=True):
+        (alone,) = encode(encoder, [waveform])
+        assert list(frames) == [0, 1, 2, 3]
+        for depth, values in frames.items():
+            assert values.shape == (encoder.count_frames(torch.tensor(len(waveform))), 16)
+            torch.testing.assert_close(values, alone[depth], atol=1e-5, rtol=0)
+
+
+def test_encode_takes_numpy_arrays_of_either_precision() -> None:
+    encoder = small(random="hubert")
+    (waveform,) = noise(4_000)
+    expected, single, double = encode(
+        encoder, [waveform, waveform.numpy(), waveform.numpy().astype(np.float64)], depths=["last"]
+    )
+    assert torch.equal(single["last"], expected["last"])
+    assert torch.equal(double["last"], expected["last"])
+
+
+def test_encode_leaves_the_training_mode_as_it_was() -> None:
+    encoder = small(random="hubert")
+    adapt_full(encoder)
+    encoder.train()
+    first, second = encode(encoder, noise(4_000))[0], encode(encoder, noise(4_000))[0]
+    assert torch.equal(first[3], second[3])
+    assert encoder.blocks[0].training
+
+
+def test_encode_refuses_more_than_one_channel() -> None:
+    with pytest.raises(EncoderError, match=r"Waveform 1 has shape \(2, 4000\): one channel"):
+        encode(small(random="hubert"), [np.zeros(4_000), np.zeros((2, 4_000))])
+
+
+def test_encode_of_nothing_is_nothing() -> None:
+    assert encode(small(random="hubert"), []) == []
