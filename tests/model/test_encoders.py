@@ -1,6 +1,9 @@
 """The protocol of encoders: frames, masks, depths, training mode, whatever the family."""
 
 import copy
+import json
+from contextlib import nullcontext
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -136,6 +139,34 @@ def test_a_normalising_encoder_does_not_hear_level_and_offset() -> None:
     torch.testing.assert_close(changed["last"], plain["last"], atol=1e-3, rtol=0)
 
 
+def test_every_tensor_is_on_the_encoders_device(encoder: SpeechEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    # operations between the meta device and the CPU fail, as those between a GPU and the CPU do; it has no autocast
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    encoder.to("meta")
+    waveforms, n_samples = pad(noise(5_000, 9_000))
+    values_at, is_real = encoder(waveforms.to("meta"), n_samples, [0, 3, "last"])
+    assert {values.device.type for values in [*values_at.values(), is_real]} == {"meta"}
+
+
+@pytest.mark.parametrize("family", ["wav2vec2", "hubert", "wavlm"])
+def test_a_layer_norm_stem_gives_the_same_features_for_a_padded_batch(family: str) -> None:
+    # which is how it runs on a GPU
+    encoder = small(random=family)
+    waveforms, n_samples = pad(noise(31_999, 5_000))
+    batched = encoder._convolve_batch(waveforms).transpose(1, 2)
+    for row, clip in enumerate(encoder._convolve(waveforms, n_samples.tolist())):
+        n_real = int(encoder.count_frames(n_samples[row]))
+        torch.testing.assert_close(batched[row, :n_real], clip[:n_real], atol=1e-5, rtol=0)
+
+
+def test_bfloat16_gives_nearly_the_same_frames(encoder: SpeechEncoder) -> None:
+    waveforms, n_samples = pad(noise(9_000, 5_000))
+    exact, is_real = encoder(waveforms, n_samples, ["last"])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded, _ = encoder(waveforms, n_samples, ["last"])
+    torch.testing.assert_close(rounded["last"][is_real].float(), exact["last"][is_real], atol=0.1, rtol=0.1)
+
+
 # --- random encoders --------------------------------------------------------------------------------------------------
 
 
@@ -199,11 +230,8 @@ def test_a_random_encoder_that_cannot_be_made_says_why(settings: dict[str, objec
 
 
 def test_an_encoder_built_from_its_description_takes_the_weights_and_gives_the_same_frames(
-    encoder: SpeechEncoder, tmp_path: object
+    encoder: SpeechEncoder,
 ) -> None:
-    import json
-    from dataclasses import asdict
-
     built = build_from_architecture(json.loads(json.dumps(asdict(encoder.source), allow_nan=False)))
     built.load_state_dict(encoder.state_dict())
     (expected,), (frames,) = encode(encoder, noise(8_000)), encode(built, noise(8_000))
@@ -212,8 +240,6 @@ def test_an_encoder_built_from_its_description_takes_the_weights_and_gives_the_s
 
 
 def test_a_description_of_another_architecture_is_not_built(encoder: SpeechEncoder) -> None:
-    from dataclasses import asdict
-
     with pytest.raises(EncoderError, match="unknown architecture 'bert'"):
         build_from_architecture(asdict(encoder.source) | {"family": "bert"})
     with pytest.raises(EncoderError, match="described by family, name, .*; got family"):
