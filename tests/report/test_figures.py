@@ -10,7 +10,6 @@ import pytest
 from matplotlib.figure import Figure
 
 from lalia.report.figures import (
-    BLUE,
     Comparison,
     Estimate,
     plot_confusion,
@@ -19,8 +18,8 @@ from lalia.report.figures import (
     plot_layer_weights,
     plot_roc,
     plot_scores,
-    to_svg,
 )
+from lalia.report.svg import BLUE, to_svg
 
 
 def texts(figure: Figure) -> list[str]:

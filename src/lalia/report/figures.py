@@ -1,74 +1,25 @@
-"""The figures of the report: numbers in, matplotlib Figure out, and from there SVG that fits into one page.
+"""The figures of the report: numbers in, matplotlib Figure out.
 
-The figures are small and of equal width: the page sets them side by side, and one below the other on a phone. Their
-colours (Okabe and Ito, distinct for colour-blind readers) are given to the page by name, so that it can replace them
-where the reader prefers a dark background.
+The figures are small and of a few widths: the page sets them side by side, and one below the other on a phone.
 """
 
-import io
-import re
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
-from xml.etree import ElementTree
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import roc_curve
 
-BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
-INK, QUIET, GRID, PAPER = "#222222", "#767676", "#d9d9d9", "#fefefe"
-# the custom properties by which the page's style knows the colours
-_PROPERTY = {
-    BLUE: "--blue",
-    ORANGE: "--orange",
-    GREEN: "--green",
-    INK: "--ink",
-    QUIET: "--quiet",
-    GRID: "--line",
-    PAPER: "--paper",
-}
+from lalia.report.svg import BLUE, GREEN, INK, ORANGE, PAPER, QUIET, drawn
 
 _NARROW, _WIDE = 3.0, 3.6  # inches: a third of the page, and half of it or a phone
 _MOST_POINTS = 400
-_STYLE: Any = {  # Any: matplotlib types its keys as a literal
-    "svg.fonttype": "none",
-    "text.usetex": False,
-    "text.parse_math": False,
-    "font.family": ["DejaVu Sans"],
-    "font.size": 9.0,
-    "text.color": INK,
-    "axes.edgecolor": QUIET,
-    "axes.labelcolor": INK,
-    "axes.labelsize": 9.0,
-    "axes.linewidth": 0.8,
-    "axes.facecolor": "none",
-    "axes.grid": False,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "figure.facecolor": "none",
-    "figure.dpi": 72.0,
-    "grid.color": GRID,
-    "grid.linewidth": 0.8,
-    "legend.frameon": False,
-    "lines.linewidth": 1.6,
-    "lines.markersize": 3.5,
-    "xtick.color": QUIET,
-    "ytick.color": QUIET,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-}
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-_drawn = mpl.rc_context(_STYLE)
 # inches around the axes, fixed so that the axes of figures side by side are aligned
 _LEFT, _RIGHT, _TOP, _BOTTOM, _LEGEND = 0.64, 0.1, 0.08, 0.48, 0.24
 
@@ -90,7 +41,7 @@ class Comparison(NamedTuple):
     raters: Estimate
 
 
-@_drawn
+@drawn
 def plot_headline(rows: Sequence[Comparison], *, label: str, limits: tuple[float, float], chance: float) -> Figure:
     """Draw the model with its interval, the duration baseline and the raters, a line per trait.
 
@@ -128,7 +79,7 @@ def plot_headline(rows: Sequence[Comparison], *, label: str, limits: tuple[float
     return figure
 
 
-@_drawn
+@drawn
 def plot_history(
     history: pd.DataFrame,
     lines: Mapping[str, str],
@@ -166,7 +117,7 @@ def plot_history(
     return figure
 
 
-@_drawn
+@drawn
 def plot_scores(level_index: ArrayLike, scores: ArrayLike, level_names: Sequence[str], *, label: str) -> Figure:
     """Draw the scores at each level of the rating: a box (quartiles, median) and, where they are few, every point.
 
@@ -202,7 +153,7 @@ def plot_scores(level_index: ArrayLike, scores: ArrayLike, level_names: Sequence
     return figure
 
 
-@_drawn
+@drawn
 def plot_roc(
     is_present: ArrayLike, probability: ArrayLike, *, operating_point: tuple[float, float] | None = None
 ) -> Figure:
@@ -227,7 +178,7 @@ def plot_roc(
     return figure
 
 
-@_drawn
+@drawn
 def plot_confusion(counts: ArrayLike, names: Sequence[str]) -> Figure:
     """Draw how often each rating (row) met each answer of the model (column); darker is more of the row.
 
@@ -239,12 +190,14 @@ def plot_confusion(counts: ArrayLike, names: Sequence[str]) -> Figure:
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     figure, axes = _begin(2.82)
     for (row, column), count in np.ndenumerate(table):
-        box = mpl.patches.Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, linewidth=0)
+        box = Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, linewidth=0)
         box.set(facecolor=BLUE, alpha=0.06 + 0.54 * shares[row, column])
         axes.add_patch(box)
         axes.text(column, row, f"{count:.0f}", ha="center", va="center", color=INK if count else QUIET)
     axes.set_xticks(range(len(names)), list(names))
-    axes.set_yticks(range(len(names)), list(names))
+    # upright names such as "present" would cover the axis label
+    turned: dict[str, Any] = {"rotation": 90, "verticalalignment": "center"} if max(map(len, names)) > 4 else {}
+    axes.set_yticks(range(len(names)), list(names), **turned)
     axes.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(names) - 0.5, -0.5), aspect="equal")
     axes.set(xlabel="model", ylabel="rating")
     axes.tick_params(length=0)
@@ -252,7 +205,7 @@ def plot_confusion(counts: ArrayLike, names: Sequence[str]) -> Figure:
     return figure
 
 
-@_drawn
+@drawn
 def plot_layer_weights(weights: Sequence[float]) -> Figure:
     """Draw the weight of each depth in the layer mix, from depth 0 (below the first block)."""
     figure, axes = _begin(2.35)
@@ -262,52 +215,6 @@ def plot_layer_weights(weights: Sequence[float]) -> Figure:
     axes.set(xlabel="depth", ylabel="weight", ylim=(0, None))
     axes.grid(axis="y")
     return figure
-
-
-@_drawn
-def to_svg(figure: Figure, *, prefix: str, alternative: str) -> str:
-    """Return a figure as an ``<svg>`` element to stand in HTML: the same bytes each time, no address, no date.
-
-    Args:
-        figure: one of this file's.
-        prefix: set before every id, so that several figures can stand in one page.
-        alternative: the text for those who do not see the figure.
-    """
-    buffer = io.StringIO()
-    canvas: Any = FigureCanvasSVG(figure)  # its print_svg is not typed
-    with mpl.rc_context({"svg.hashsalt": prefix}), warnings.catch_warnings():
-        # the page's own fonts draw the text, matplotlib's only measures it
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        canvas.print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    root = ElementTree.fromstring(_NOT_XML.sub("\ufffd", buffer.getvalue()))
-    for parent in list(root.iter()):
-        for child in [child for child in parent if child.tag.endswith(("}metadata", "}style"))]:
-            parent.remove(child)
-    for element in root.iter():
-        # in HTML the names of SVG stand without namespace
-        element.tag = element.tag.rpartition("}")[2]
-        element.attrib = {key.rpartition("}")[2]: _rewrite(key, value, prefix) for key, value in element.attrib.items()}
-    for key in ("width", "height", "version"):
-        root.attrib.pop(key, None)
-    root.attrib.update({"role": "img", "aria-label": _NOT_XML.sub("\ufffd", alternative)})
-    return ElementTree.tostring(root, encoding="unicode")
-
-
-_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
-def _rewrite(key: str, value: str, prefix: str) -> str:
-    if key == "id":
-        return f"{prefix}-{value}"
-    if key.endswith("href"):
-        return value.replace("#", f"#{prefix}-", 1)
-    if key == "clip-path":
-        return value.replace("url(#", f"url(#{prefix}-", 1)
-    if key == "style":
-        for colour, name in _PROPERTY.items():
-            value = value.replace(colour, f"var({name}, {colour})")
-        return re.sub(r"font-family: [^;]*(; )?", "", value)
-    return value
 
 
 def _shorten(label: str, most: int = 48) -> str:

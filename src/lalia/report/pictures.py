@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from lalia.report import figures
 from lalia.report.contents import Contents
 from lalia.report.figures import Comparison, Estimate
+from lalia.report.svg import to_svg
 from lalia.report.tables import MEAN, format_interval, format_number, name_metric
 
 # what the axis of the dot plot spans at least, and where guessing stands
@@ -134,7 +135,7 @@ def draw_layer_mix(contents: Contents) -> list[Picture]:
 
 def _picture(figure: Figure, prefix: str, title: str, how: str, alternative: str | None = None) -> Picture:
     # every character in it is escaped by the XML writer
-    svg = Markup(figures.to_svg(figure, prefix=prefix, alternative=alternative or f"{title}. {how}"))
+    svg = Markup(to_svg(figure, prefix=prefix, alternative=alternative or f"{title}. {how}"))
     return Picture(svg, title, how)
 
 
