@@ -17,8 +17,8 @@ from lalia.data.voice import RATE_HZ, TRAITS, Style, Voice, speak
 Array = NDArray[np.float64]
 
 STYLES = {
-    "sentence_repetition": Style(seconds=(2.2, 3.0), pauses=0, accent_every=3),
-    "picture_description": Style(seconds=(2.7, 3.6), pauses=1, accent_every=4),
+    "sentence_repetition": Style(seconds=(2.5, 3.1), pauses=0, accent_every=3),
+    "picture_description": Style(seconds=(2.7, 3.5), pauses=1, accent_every=4),
 }
 # of the speakers, how many have a trait to the levels 1 to 4
 _LEVEL_SHARES = (0.55, 0.15, 0.15, 0.15)
@@ -117,7 +117,7 @@ def _draw_speakers(count: int, rng: np.random.Generator) -> list[_Speaker]:
             _Speaker(
                 name=f"S{number + 1:03d}",
                 voice=voice,
-                level_db=rng.uniform(-30, -22),
+                level_db=rng.uniform(-36, -28),
                 severity=dict(zip(TRAITS, severity[number].clip(0).tolist(), strict=True)),
                 age=age,
                 sex=sex,
@@ -147,7 +147,7 @@ def _describe(speaker: _Speaker, number: int, rng: np.random.Generator) -> tuple
 def _record(speaker: _Speaker, severity: dict[str, float], style: Style, rng: np.random.Generator) -> NDArray[np.int16]:
     """Return what the site's recorder keeps of an utterance."""
     speech = speak(speaker.voice, severity, style, rng) * 10 ** (speaker.level_db / 20)
-    room = rng.normal(0, 1, len(speech)) * 10 ** ((_SITES_NOISE_DB[speaker.site] - 26) / 20)
+    room = rng.normal(0, 1, len(speech)) * 10 ** ((_SITES_NOISE_DB[speaker.site] - 32) / 20)
     return np.round(np.clip(speech + room, -1, 1) * 32767).astype(np.int16)
 
 

@@ -99,7 +99,7 @@ class Style:
     """How a task makes people speak.
 
     Args:
-        seconds: the shortest and longest recording.
+        seconds: about the shortest and longest recording, give or take half a syllable.
         pauses: how many short pauses are usual.
         accent_every: syllables from one accent to the next.
     """
@@ -148,26 +148,29 @@ def _plan(voice: Voice, severity: Mapping[str, float], style: Style, rng: np.ran
     """Return the segments of an utterance whose length does not tell how fast it is spoken."""
     silences = severity["inappropriate_silences_or_prolonged_intervals"]
     stretch = 1 + 0.5 * severity["slow_rate"]
-    pauses = np.concatenate(
-        [rng.uniform(0.08, 0.16, style.pauses), rng.uniform(0.2, 0.35, round(silences)) + 0.08 * silences]
-    )
-    wanted = rng.uniform(*style.seconds) - pauses.sum()
+    seconds = rng.uniform(*style.seconds)
+    edges = rng.uniform(0.08, 0.16, 2)
+    n_pauses = style.pauses + round(silences)
+    paused = style.pauses * rng.uniform(0.08, 0.16) + round(silences) * (rng.uniform(0.2, 0.35) + 0.08 * silences)
+    paused = min(paused, 0.45 * seconds)
     syllables: list[list[_Segment]] = []
-    spoken = 0.0
+    left = seconds - edges.sum() - paused
     while True:
         prolonged = 1 + rng.uniform(0.5, 1.0) * silences * (rng.random() < 0.12)
         syllable = _syllable(len(syllables), voice.syllable_seconds * stretch, prolonged, severity, rng)
-        seconds = sum(segment.seconds for segment in syllable)
-        if spoken + seconds / 2 > wanted and len(syllables) > len(pauses):
+        length = sum(segment.seconds for segment in syllable)
+        if length / 2 > left and len(syllables) > 1:
             break
         syllables.append(syllable)
-        spoken += seconds
-    places = rng.choice(np.arange(1, len(syllables)), size=len(pauses), replace=False)
-    segments = [_silence(rng.uniform(0.08, 0.16), 0)]
+        left -= length
+    places = rng.permutation(np.arange(1, len(syllables)))[:n_pauses]
+    shares = rng.uniform(0.7, 1.3, len(places))
+    pauses = dict(zip(places.tolist(), paused * shares / shares.sum(), strict=True))
+    segments = [_silence(edges[0], 0)]
     for number, syllable in enumerate(syllables):
-        segments += [_silence(seconds, number) for seconds in pauses[places == number]]
+        segments += [_silence(pauses[number], number)] if number in pauses else []
         segments += syllable
-    return [*segments, _silence(rng.uniform(0.08, 0.16), len(syllables) - 1)]
+    return [*segments, _silence(edges[1], len(syllables) - 1)]
 
 
 def _silence(seconds: float, syllable: int) -> _Segment:
@@ -182,7 +185,7 @@ def _syllable(
     consonant = _CONSONANTS[rng.integers(len(_CONSONANTS))]
     vowel = _VOWELS_HZ[rng.integers(len(_VOWELS_HZ))] * rng.normal(1, 0.03, 3)
     pace = seconds / 0.2
-    vowel_seconds = max(0.06, (0.2 - consonant.seconds) * pace * rng.uniform(0.8, 1.2)) * prolonged
+    vowel_seconds = min((0.2 - consonant.seconds) * pace * rng.uniform(0.8, 1.2) * prolonged, 0.7)
 
     def reach(formants_hz: Array) -> Array:
         return _NEUTRAL_HZ + (formants_hz - _NEUTRAL_HZ) * (1 - missed)
