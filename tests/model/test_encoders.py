@@ -171,14 +171,14 @@ def test_bfloat16_gives_nearly_the_same_frames(encoder: SpeechEncoder) -> None:
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(encoder: SpeechEncoder) -> None:
-    again = build_from_architecture_with_seed(encoder, seed=0).state_dict()
-    other = build_from_architecture_with_seed(encoder, seed=1).state_dict()
+    again = the_same_with_seed(encoder, seed=0).state_dict()
+    other = the_same_with_seed(encoder, seed=1).state_dict()
     state = encoder.state_dict()
     assert all(torch.equal(again[name], values) for name, values in state.items())
     assert any(not torch.equal(other[name], values) for name, values in state.items())
 
 
-def build_from_architecture_with_seed(encoder: SpeechEncoder, seed: int) -> SpeechEncoder:
+def the_same_with_seed(encoder: SpeechEncoder, seed: int) -> SpeechEncoder:
     keys = {key: value for key, value in encoder.source.architecture.items() if value is not None}
     return small(random=encoder.family, seed=seed, config=keys)
 
@@ -237,6 +237,14 @@ def test_an_encoder_built_from_its_description_takes_the_weights_and_gives_the_s
     (expected,), (frames,) = encode(encoder, noise(8_000)), encode(built, noise(8_000))
     assert built.source == encoder.source
     assert all(torch.equal(frames[depth], values) for depth, values in expected.items())
+
+
+def test_an_encoder_built_from_its_description_has_no_weights_of_its_own(encoder: SpeechEncoder) -> None:
+    built = build_from_architecture(asdict(encoder.source))
+    assert all(parameter.isnan().all() for parameter in built.parameters())
+    assert {name: values.shape for name, values in built.state_dict().items()} == {
+        name: values.shape for name, values in encoder.state_dict().items()
+    }
 
 
 def test_a_description_of_another_architecture_is_not_built(encoder: SpeechEncoder) -> None:
@@ -370,8 +378,13 @@ def test_encode_leaves_the_training_mode_as_it_was() -> None:
 
 
 def test_encode_refuses_more_than_one_channel() -> None:
-    with pytest.raises(EncoderError, match=r"Waveform 1 has shape \(2, 4000\): one channel"):
+    with pytest.raises(EncoderError, match=r"Waveform 1 is torch.float64 of shape \(2, 4000\): one row of floats"):
         encode(small(random="hubert"), [np.zeros(4_000), np.zeros((2, 4_000))])
+
+
+def test_encode_refuses_whole_numbers() -> None:
+    with pytest.raises(EncoderError, match="Waveform 0 is torch.int16 .*between -1 and 1"):
+        encode(small(random="hubert"), [np.zeros(4_000, dtype=np.int16)])
 
 
 def test_encode_of_nothing_is_nothing() -> None:

@@ -35,7 +35,7 @@ def encode(
         For each waveform, depth -> frames of shape (time, width), on the encoder's device.
 
     Raises:
-        EncoderError: if there is no such depth, or a waveform is not 1-d, too short or too long for the encoder.
+        EncoderError: if there is no such depth, or a waveform is not 1-d, not of floats, too short or too long.
 
     Example:
         >>> from lalia.model.encoders.load import load_encoder
@@ -45,10 +45,14 @@ def encode(
         ([(49, 16), (49, 16)], (24, 16))
     """
     wanted: Sequence[Depth] = range(encoder.n_blocks + 1) if depths is None else depths
-    tensors = [torch.as_tensor(waveform).to(encoder.device, torch.float32) for waveform in waveforms]
+    tensors = [torch.as_tensor(waveform) for waveform in waveforms]
     for index, tensor in enumerate(tensors):
-        if tensor.ndim != 1:
-            raise EncoderError(f"Waveform {index} has shape {tuple(tensor.shape)}: one channel of samples is expected.")
+        if tensor.ndim != 1 or not tensor.is_floating_point():
+            raise EncoderError(
+                f"Waveform {index} is {tensor.dtype} of shape {tuple(tensor.shape)}: one row of floats between -1 and 1"
+                " is expected."
+            )
+    tensors = [tensor.to(encoder.device, torch.float32) for tensor in tensors]
     encoded: list[dict[Depth, Tensor]] = [{} for _ in tensors]
     was_training = encoder.training
     encoder.eval()

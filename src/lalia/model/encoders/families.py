@@ -103,22 +103,37 @@ def describe_config(family: Family, config: Any) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
-def build_model(family: Family, config: Any, origin: str, seed: int = 0) -> Any:
+def build_model(family: Family, config: Any, origin: str, seed: int) -> Any:
     """Return Hugging Face's modules with new random weights, leaving the global random state as it was.
 
     Raises:
         EncoderError: if the sizes in the config do not fit together.
     """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _make_modules(family, config, origin)
+
+
+def _build_without_weights(family: Family, config: Any, origin: str) -> Any:
+    # random weights for a large encoder take seconds, to be overwritten at once: the meta device draws none
+    with torch.device("meta"):
+        model = _make_modules(family, config, origin)
+    model.to_empty(device="cpu")
+    with torch.no_grad():
+        for values in model.state_dict().values():
+            values.fill_(float("nan") if values.is_floating_point() else 0)
+    return model
+
+
+def _make_modules(family: Family, config: Any, origin: str) -> Any:
     try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return family.model_class._from_config(config, attn_implementation=family.attention, dtype=torch.float32)
+        return family.model_class._from_config(config, attn_implementation=family.attention, dtype=torch.float32)
     except (ValueError, RuntimeError, TypeError, IndexError, KeyError) as error:
         raise EncoderError(f"{origin}: the encoder's config cannot be used. {error}") from error
 
 
 def build_from_architecture(source: Mapping[str, Any]) -> SpeechEncoder:
-    """Build the encoder that a saved rater describes; its weights are random until the rater's are read into it.
+    """Build the encoder that a saved rater describes; its weights are NaN until the rater's are read into it.
 
     Args:
         source: the fields of an :class:`~lalia.model.encoders.base.EncoderSource`, such as
@@ -141,4 +156,4 @@ def build_from_architecture(source: Mapping[str, Any]) -> SpeechEncoder:
     origin = f"Encoder '{described.name}'"
     family = find_family(described.family, origin)
     config = make_config(family, described.architecture, origin)
-    return family.encoder_class(build_model(family, config, origin), described)
+    return family.encoder_class(_build_without_weights(family, config, origin), described)
