@@ -74,7 +74,7 @@ def test_ratings_are_levels_missing_codes_and_a_few_halves(corpus: Path) -> None
     metadata = read_metadata(corpus)
     columns = [f"{trait}_r{rater}" for trait in TRAITS for rater in (1, 2, 3)]
     assert list(metadata.columns) == ["id", "speaker", "date", "task", "age", "sex", "site", *columns]
-    shares = metadata[columns].stack().value_counts(normalize=True)
+    shares = metadata[columns].melt()["value"].value_counts(normalize=True)
     assert set(shares.index) == {"1", "2", "3", "4", "-1", "1.5"}
     assert 0.02 < shares["-1"] < 0.1
     assert shares["1.5"] < 0.03
@@ -84,7 +84,7 @@ def test_ratings_are_levels_missing_codes_and_a_few_halves(corpus: Path) -> None
 def test_raters_disagree_but_follow_the_same_truth(trait: str, corpus: Path) -> None:
     raters = read_metadata(corpus)[[f"{trait}_r{rater}" for rater in (1, 2, 3)]].astype(float)
     rated = raters[(raters != -1).all(axis=1)]
-    assert 0.05 < (rated.nunique(axis=1) > 1).mean() < 0.6
+    assert 0.05 < (rated.min(axis=1) < rated.max(axis=1)).mean() < 0.6
     assert spearmanr(rated.iloc[:, 0], rated.iloc[:, 1]).statistic > 0.7
 
 

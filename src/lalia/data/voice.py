@@ -126,9 +126,9 @@ def speak(voice: Voice, severity: Mapping[str, float], style: Style, rng: np.ran
     noise = _smooth(np.repeat([s.noise for s in segments], steps, axis=0).T, seconds=0.01)
     semitones, level_db = _melody(np.repeat([s.syllable for s in segments], steps), severity, style, rng)
     f0_hz = voice.f0_hz * 2 ** (semitones / 12)
-    gain = 10 ** (level_db / 20)
+    loudness = 10 ** (level_db / 20)
 
-    source = _glottis(f0_hz, voicing * gain, severity, rng)
+    source = _glottis(f0_hz, voicing * loudness, severity, rng)
     bandwidths_hz = _BANDWIDTHS_HZ * np.array([1 + 0.5 * severity["breathy"], 1, 1])
     mouth = _resonate(source, formants_hz * voice.formant_factor, bandwidths_hz)
     for upper_hz, bandwidth_hz in _UPPER_HZ:
@@ -136,9 +136,8 @@ def speak(voice: Voice, severity: Mapping[str, float], style: Style, rng: np.ran
         mouth = lfilter([gain], [1.0, a1, a2], mouth)
     # how loud a vowel is follows from the melody, not from its formants
     mouth *= _to_samples(np.sqrt(_power(source) / _power(mouth)))
-    mouth /= np.sqrt(np.mean(mouth**2))
-    speech = mouth + _hiss(noise * gain, rng)
-    return speech / np.sqrt(np.mean(speech**2))
+    speech: Array = mouth / _rms(mouth) + _hiss(noise * loudness / _rms(loudness), rng)
+    return speech / _rms(speech)
 
 
 # --- what is said -----------------------------------------------------------------------------------------------------
@@ -187,8 +186,8 @@ def _syllable(
     pace = seconds / 0.2
     vowel_seconds = min((0.2 - consonant.seconds) * pace * rng.uniform(0.8, 1.2) * prolonged, 0.7)
 
-    def reach(formants_hz: Array) -> Array:
-        return _NEUTRAL_HZ + (formants_hz - _NEUTRAL_HZ) * (1 - missed)
+    def reach(target_hz: Array) -> Array:
+        return target_hz + missed * (_NEUTRAL_HZ - target_hz)
 
     def loosen(noise: tuple[float, float, float]) -> tuple[float, float, float]:
         low, middle, high = noise
@@ -231,9 +230,13 @@ def _smooth(tracks: Array, seconds: float) -> Array:
     return np.stack([np.convolve(track, window / window.sum(), mode="valid") for track in padded])
 
 
+def _rms(values: Array) -> float:
+    return float(np.sqrt(np.mean(values**2)))
+
+
 def _power(waveform: Array) -> Array:
     """Return the power of each step, smoothed over a syllable."""
-    power = _smooth(np.mean(waveform.reshape(1, -1, _STEP) ** 2, axis=2), seconds=0.2)[0]
+    power: Array = _smooth(np.mean(waveform.reshape(1, -1, _STEP) ** 2, axis=2), seconds=0.2)[0]
     return power + 1e-6 * power.max()
 
 
@@ -241,8 +244,9 @@ def _power(waveform: Array) -> Array:
 
 
 def _to_samples(track: Array) -> Array:
-    n_samples = len(track) * _STEP
-    return np.interp(np.arange(n_samples), (np.arange(len(track)) + 0.5) * _STEP, track)
+    middles = (np.arange(len(track)) + 0.5) * _STEP
+    samples: Array = np.interp(np.arange(len(track) * _STEP), middles, track)
+    return samples
 
 
 def _glottis(f0_hz: Array, amplitude: Array, severity: Mapping[str, float], rng: np.random.Generator) -> Array:
