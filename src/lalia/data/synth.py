@@ -42,18 +42,23 @@ data:
 split: {{kind: random, train: 0.5, validation: 0.15, test: 0.35}}
 audio: {{window_seconds: 4, hop_seconds: 4}}
 model:
-  # small enough to learn from scratch; with real recordings name a pretrained encoder here
-  encoder: {{random: whisper, layers: 2, width: 64, heads: 4, config: {{max_source_positions: 200}}}}
+  # small enough to learn from scratch, in windows of 4 s; for real recordings name a pretrained encoder here
+  encoder:
+    random: whisper
+    layers: 2
+    width: 64
+    heads: 4
+    config: {{max_source_positions: 200, num_mel_bins: 80, init_std: 0.1}}
   layers: last
   adapt: {{kind: full}}
   pooling: {{kind: mean}}
   head: {{kind: ordinal, dropout: 0.1}}
 train:
-  epochs: 30
-  batch_seconds: 60
+  epochs: 20
+  batch_seconds: 36
   learning_rate: 1.0e-3
   encoder_learning_rate: 1.0e-3
-  early_stopping: {{metric: loss, patience: 8}}
+  early_stopping: {{metric: loss, patience: 6}}
 """
 
 
@@ -68,7 +73,7 @@ class _Speaker(NamedTuple):
     first_visit: date
 
 
-def write_corpus(folder: str | Path, *, speakers: int = 120, recordings_per_speaker: int = 4, seed: int = 0) -> None:
+def write_corpus(folder: str | Path, *, speakers: int = 160, recordings_per_speaker: int = 4, seed: int = 0) -> None:
     """Write a corpus of recordings of 2 to 4 s at 16 kHz, with its table and the settings of a run on it.
 
     The severity of each trait is drawn for each speaker independently of all else, varies a little from recording to

@@ -66,13 +66,13 @@ class _Consonant:
 
 
 _CONSONANTS = (
-    _Consonant(0.075, (250, 900, 2300), 0.0, burst=(0.25, 0.05, 0.05)),  # p
-    _Consonant(0.070, (250, 1750, 2700), 0.0, burst=(0.0, 0.1, 0.35)),  # t
-    _Consonant(0.075, (250, 2000, 2300), 0.0, burst=(0.05, 0.35, 0.05)),  # k
-    _Consonant(0.060, (220, 900, 2300), 0.1, burst=(0.15, 0.0, 0.0)),  # b
-    _Consonant(0.055, (220, 1750, 2700), 0.1, burst=(0.0, 0.05, 0.2)),  # d
-    _Consonant(0.100, (300, 1600, 2600), 0.0, noise=(0.0, 0.02, 0.3)),  # s
-    _Consonant(0.100, (300, 1800, 2400), 0.0, noise=(0.0, 0.3, 0.1)),  # sh
+    _Consonant(0.075, (250, 900, 2300), 0.0, burst=(0.35, 0.1, 0.1)),  # p
+    _Consonant(0.070, (250, 1750, 2700), 0.0, burst=(0.0, 0.15, 0.5)),  # t
+    _Consonant(0.075, (250, 2000, 2300), 0.0, burst=(0.1, 0.5, 0.1)),  # k
+    _Consonant(0.060, (220, 900, 2300), 0.1, burst=(0.2, 0.0, 0.0)),  # b
+    _Consonant(0.055, (220, 1750, 2700), 0.1, burst=(0.0, 0.05, 0.3)),  # d
+    _Consonant(0.100, (300, 1600, 2600), 0.0, noise=(0.0, 0.03, 0.45)),  # s
+    _Consonant(0.100, (300, 1800, 2400), 0.0, noise=(0.0, 0.45, 0.15)),  # sh
     _Consonant(0.065, (270, 1000, 2200), 0.4),  # m
     _Consonant(0.060, (270, 1650, 2500), 0.4),  # n
     _Consonant(0.060, (330, 1100, 2700), 0.6),  # l
@@ -120,7 +120,7 @@ def speak(voice: Voice, severity: Mapping[str, float], style: Style, rng: np.ran
     """
     segments = _plan(voice, severity, style, rng)
     steps = np.array([max(1, round(segment.seconds * _STEPS_PER_SECOND)) for segment in segments])
-    pace = 1 + 0.7 * severity["slow_rate"]
+    pace = 1 + 0.8 * severity["slow_rate"]
     formants_hz = _smooth(np.repeat([s.formants_hz for s in segments], steps, axis=0).T, seconds=0.05 * pace)
     voicing = _smooth(np.repeat([s.voicing for s in segments], steps)[None], seconds=0.03 * pace)[0]
     noise = _smooth(np.repeat([s.noise for s in segments], steps, axis=0).T, seconds=0.01)
@@ -146,7 +146,7 @@ def speak(voice: Voice, severity: Mapping[str, float], style: Style, rng: np.ran
 def _plan(voice: Voice, severity: Mapping[str, float], style: Style, rng: np.random.Generator) -> list[_Segment]:
     """Return the segments of an utterance whose length does not tell how fast it is spoken."""
     silences = severity["inappropriate_silences_or_prolonged_intervals"]
-    stretch = 1 + 0.5 * severity["slow_rate"]
+    stretch = 1 + 0.65 * severity["slow_rate"]
     seconds = rng.uniform(*style.seconds)
     edges = rng.uniform(0.08, 0.16, 2)
     n_pauses = style.pauses + round(silences)
@@ -237,7 +237,7 @@ def _rms(values: Array) -> float:
 def _power(waveform: Array) -> Array:
     """Return the power of each step, smoothed over a syllable."""
     power: Array = _smooth(np.mean(waveform.reshape(1, -1, _STEP) ** 2, axis=2), seconds=0.2)[0]
-    return power + 1e-6 * power.max()
+    return power.clip(1e-6 * power.max())
 
 
 # --- how it sounds ----------------------------------------------------------------------------------------------------
