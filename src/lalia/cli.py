@@ -68,7 +68,8 @@ def init(
     """Write a first run.yaml for the metadata table of a folder, to be read and mended."""
     from lalia.starter import write_starter
 
-    typer.echo(f"Wrote {write_starter(folder, overwrite=overwrite)}: read it, then run: lalia check")
+    target = write_starter(folder, overwrite=overwrite)
+    typer.echo(f"Wrote {target}: read it, then run: lalia check {target}")
 
 
 @app.command()

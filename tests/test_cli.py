@@ -1,0 +1,198 @@
+"""The command line as a user meets it: what it prints, and with which code it leaves."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from toy_run import QUICK, write_toy_corpus
+
+from lalia.model.rater import SpeechRater
+
+COMMANDS = ["demo", "init", "check", "split", "train", "evaluate", "report", "predict"]
+
+
+def start(*arguments, cwd):
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "lalia", *map(str, arguments)],
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def lalia(*arguments, cwd):
+    process = start(*arguments, cwd=cwd)
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return write_toy_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="module")
+def run(corpus):
+    code, out, err = lalia("train", "run.yaml", *QUICK, cwd=corpus)
+    assert code == 0, err
+    report = re.search(r"Report: (.*)/report\.html", out)
+    assert report, out
+    return Path(report[1])
+
+
+def test_help_names_every_command(tmp_path):
+    code, out, _ = lalia("--help", cwd=tmp_path)
+    assert code == 0
+    assert [command for command in COMMANDS if f" {command} " not in out] == []
+
+
+def test_train_prints_epochs_and_results_as_plain_lines_without_a_terminal(corpus, tmp_path):
+    code, out, err = lalia("train", corpus / "run.yaml", *QUICK, f"runs={tmp_path}", "train.epochs=1", cwd=tmp_path)
+    assert code == 0
+    assert re.search(r"epoch +1, training loss \d", err)
+    assert "\x1b" not in out + err
+    assert "majority" in out
+    assert "duration" in out
+
+
+def test_a_mistake_in_the_settings_is_one_message_and_code_2(corpus):
+    code, out, err = lalia("train", "run.yaml", "train.epoch=3", "seed=x", cwd=corpus)
+    assert (code, out) == (2, "")
+    assert err == (
+        "Error: run.yaml has 2 problems: train.epoch is not a setting (did you mean train.epochs?); "
+        "seed must be a valid integer, got 'x'.\n"
+    )
+
+
+def test_an_unknown_command_is_code_2(tmp_path):
+    assert lalia("trian", cwd=tmp_path)[0] == 2
+
+
+def test_a_bug_is_code_1_with_a_traceback(tmp_path):
+    code = "import lalia.cli, lalia.starter\nlalia.starter.write_starter = None\nlalia.cli.main()"
+    found = subprocess.run(
+        [sys.executable, "-c", code, "init"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert found.returncode == 1
+    assert "Traceback" in found.stderr
+
+
+def test_check_shows_flow_ratings_and_what_trains_and_writes_nothing(corpus):
+    before = sorted(corpus.rglob("*"))
+    code, out, err = lalia("check", "run.yaml", *QUICK, "model.adapt={kind: partial, last: 1}", cwd=corpus)
+    assert code == 0, err
+    assert re.search(r"kept\W+16\W+8\b", out)
+    assert re.search(r"test\W+\d+\W+2\b", out)
+    assert re.search(r"block 1\W+[\d,]+\W+0\b", out)
+    assert "changes from depth 1 of 1 on" in out
+    assert sorted(corpus.rglob("*")) == before
+
+
+def test_init_guesses_settings_that_check_accepts(tmp_path):
+    write_toy_corpus(tmp_path, speakers=4)
+    (tmp_path / "run.yaml").unlink()
+    code, out, err = lalia("init", cwd=tmp_path)
+    assert (code, out) == (0, "Wrote run.yaml: read it, then run: lalia check run.yaml\n"), err
+    overrides = [QUICK[2], "audio.window_seconds=4", "audio.hop_seconds=4", "data.scale.recode={1.5: 1}"]
+    code, _, err = lalia("check", "run.yaml", *overrides, cwd=tmp_path)
+    assert code == 0, err
+
+
+def test_split_writes_a_file_that_a_run_can_read(corpus, tmp_path):
+    code, out, _ = lalia("split", corpus / "run.yaml", *QUICK[3:], "--out", "split.csv", cwd=tmp_path)
+    assert code == 0
+    digest = re.search(r"sha256 (\w{64})", out)[1]
+    split = f"split={{kind: file, path: split.csv, sha256: {digest}}}"
+    code, out, err = lalia("check", corpus / "run.yaml", *QUICK[:3], split, cwd=tmp_path)
+    assert code == 0, err
+    assert "test" in out
+
+
+def test_report_and_evaluate_take_a_run(run, tmp_path):
+    (run / "report.html").unlink()
+    assert lalia("report", run, cwd=tmp_path)[0] == 0
+    assert (run / "report.html").is_file()
+    assert lalia("evaluate", run, cwd=tmp_path)[0] == 0
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    code, _, err = lalia("report", tmp_path, cwd=tmp_path)
+    assert code == 2
+    assert "is not the folder of a run: it has no config.yaml" in err
+
+
+def test_predict_rates_files_folders_and_tables(run, corpus, tmp_path):
+    (corpus / "list.csv").write_text("file\naudio/S003_1.wav\n")
+    inputs = [corpus / "audio" / "S001_1.wav", corpus / "list.csv"]
+    code, out, err = lalia("predict", run, *inputs, "--out", "out.csv", cwd=tmp_path)
+    (corpus / "list.csv").unlink()
+    assert (code, out) == (0, "Wrote out.csv: 2 recordings\n"), err
+    rated = pd.read_csv(tmp_path / "out.csv")
+    assert list(rated["recording"].unique()) == ["S001_1.wav", "audio/S003_1.wav"]
+    assert lalia("predict", run / "model", corpus / "audio", cwd=tmp_path)[0] == 0
+    assert len(pd.read_csv(tmp_path / "predictions.csv")) == 16 * 6
+
+
+def test_predict_names_what_it_cannot_rate_and_rates_the_rest(run, corpus, tmp_path):
+    (tmp_path / "bad.wav").write_text("not audio")
+    code, _, err = lalia("predict", run, tmp_path / "bad.wav", corpus / "audio" / "S001_1.wav", cwd=tmp_path)
+    assert code == 0
+    assert "Not rated: 'bad.wav':" in err
+    code, _, err = lalia("predict", run, tmp_path / "bad.wav", "--out", "none.csv", cwd=tmp_path)
+    assert code == 2
+    assert "None of the recordings can be rated" in err
+    assert not (tmp_path / "none.csv").exists()
+
+
+def wait_for_checkpoint(folder, process):
+    end = time.monotonic() + 120
+    while not list(folder.glob("*/checkpoints/step-*")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, "no checkpoint was written"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_the_state_and_resume_ends_as_if_nothing_had_been(corpus, run, tmp_path, number, code):
+    long = [corpus / "run.yaml", *QUICK, f"runs={tmp_path}", "train.epochs=12"]
+    process = start("train", *long, cwd=tmp_path)
+    wait_for_checkpoint(tmp_path, process)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "The state is saved: go on with --resume." in err
+    assert "Traceback" not in err
+
+    assert lalia("train", *long, cwd=tmp_path)[0] == 2
+    code, _, err = lalia("train", *long, "--resume", cwd=tmp_path)
+    assert code == 0, err
+    assert "Resuming in epoch" in err
+    whole = lalia("train", *long, f"runs={tmp_path / 'whole'}", cwd=tmp_path)
+    assert whole[0] == 0
+    (resumed,), (expected,) = tmp_path.glob("demo-*"), (tmp_path / "whole").glob("demo-*")
+    assert (resumed / "metrics.json").read_bytes() == (expected / "metrics.json").read_bytes()
+
+
+def test_a_killed_run_leaves_no_half_written_file_and_resumes(corpus, tmp_path):
+    long = [corpus / "run.yaml", *QUICK, f"runs={tmp_path}", "train.epochs=8"]
+    process = start("train", *long, cwd=tmp_path)
+    wait_for_checkpoint(tmp_path, process)
+    process.kill()
+    process.communicate(timeout=60)
+    (folder,) = tmp_path.glob("demo-*")
+    assert not (folder / "model").exists()
+    assert not (folder / "metrics.json").exists()
+    code, _, err = lalia("report", folder, cwd=tmp_path)
+    assert (code, "has not finished" in err) == (2, True)
+    assert lalia("train", *long, "--resume", cwd=tmp_path)[0] == 0
+    assert SpeechRater.from_pretrained(folder).traits
+    assert not [path for path in tmp_path.rglob(".*") if path.suffix in (".tmp", ".old")]

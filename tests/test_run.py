@@ -1,0 +1,196 @@
+"""One run in its folder, from settings to report."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from toy_run import quick_settings, write_toy_corpus
+
+from lalia.config import load_config
+from lalia.data.splits import read_split
+from lalia.errors import AudioError, RunError
+from lalia.evaluation.predict import predict_files
+from lalia.model.rater import SpeechRater
+from lalia.run import evaluate_run, prepare, train
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return write_toy_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="module")
+def run(corpus, tmp_path_factory):
+    return train(quick_settings(corpus, tmp_path_factory.mktemp("runs")))
+
+
+@pytest.fixture
+def own_corpus(tmp_path):
+    return write_toy_corpus(tmp_path / "corpus", speakers=4)
+
+
+def read_metrics(run):
+    def refuse(name):
+        raise AssertionError(f"{name} is not JSON")
+
+    return json.loads((run / "metrics.json").read_text(), parse_constant=refuse)
+
+
+def test_a_run_folder_holds_what_belongs_to_the_run(run):
+    assert sorted(path.name for path in run.iterdir()) == [
+        "checkpoints",
+        "config.yaml",
+        "history.csv",
+        "manifest.json",
+        "metrics.json",
+        "model",
+        "model-last",
+        "predictions.csv",
+        "report.html",
+        "split.csv",
+    ]
+
+
+def test_predictions_have_a_row_per_recording_and_trait(run, corpus):
+    predictions = pd.read_csv(run / "predictions.csv")
+    metadata = pd.read_csv(corpus / "metadata.csv")
+    assert list(predictions) == ["recording", "speaker", "part", "trait", "rating", "score", "level", "probability"]
+    assert len(predictions) == len(metadata) * 6
+    assert not predictions.duplicated(["recording", "trait"]).any()
+    assert predictions["level"].isin([1, 2, 3, 4]).all()
+    assert predictions["probability"].between(0, 1).all()
+
+
+def test_every_metric_has_a_value_and_an_interval_or_a_reason(run):
+    def visit(tree):
+        if "value" not in tree:
+            return [metric for key, branch in tree.items() if key != "counts" for metric in visit(branch)]
+        return [tree]
+
+    metrics = visit(read_metrics(run))
+    assert len(metrics) > 500
+    for metric in metrics:
+        assert {"value", "low", "high", "n"} <= set(metric)
+        assert (metric["value"] is None) == ("reason" in metric)
+
+
+def test_metrics_are_addressed_as_designed(run):
+    metrics = read_metrics(run)
+    assert set(metrics) == {"train", "validation", "test"}
+    assert "auc" in metrics["test"]["recording"]["traits"]["breathy"]
+    assert "spearman" in metrics["test"]["speaker"]["macro"]
+    assert set(metrics["test"]["baselines"]) == {"majority", "duration"}
+    assert "qwk" in metrics["test"]["raters"]["recording"]["macro"]
+
+
+def test_the_history_has_a_row_per_epoch(run):
+    history = pd.read_csv(run / "history.csv")
+    assert list(history["epoch"]) == [1, 2]
+    assert history[["train_loss", "validation_loss", "learning_rate", "encoder_learning_rate", "seconds"]].notna().all(axis=None)
+    assert history["is_best"].any()
+
+
+def test_the_saved_rater_gives_the_predicted_scores(run, corpus):
+    predictions = pd.read_csv(run / "predictions.csv")
+    rater = SpeechRater.from_pretrained(run)
+    first = predictions["recording"].iloc[0]
+    waveform, _ = soundfile.read(corpus / "audio" / f"{first}.wav", dtype="float32")
+    expected = predictions.loc[predictions["recording"] == first].set_index("trait")["score"].loc[list(rater.traits)]
+    np.testing.assert_allclose(rater.score([waveform]).score[0].numpy(), expected, atol=1e-5)
+
+
+def test_the_last_model_is_saved_beside_the_best(run):
+    best, last = (SpeechRater.from_pretrained(run / name) for name in ("model", "model-last"))
+    assert best.traits == last.traits
+
+
+def test_the_settings_of_a_run_give_the_same_run(run, corpus):
+    settings = load_config(run / "config.yaml")
+    assert settings == quick_settings(corpus, run.parent)
+    with pytest.raises(RunError, match=r"exists already\. Give --resume to go on, --overwrite to begin again"):
+        train(settings)
+
+
+def test_two_runs_with_one_seed_give_the_same_bytes(run, corpus, tmp_path):
+    again = train(quick_settings(corpus, tmp_path))
+    assert again.name == run.name
+    for name in ("metrics.json", "predictions.csv", "split.csv"):
+        assert (again / name).read_bytes() == (run / name).read_bytes()
+
+
+def test_another_seed_is_another_run_with_another_split(run, corpus, tmp_path):
+    other = quick_settings(corpus, tmp_path, "seed=77")
+    prepared = prepare(other)
+    assert not prepared.split.parts.equals(read_split(run / "split.csv").parts)
+
+
+def test_the_manifest_names_versions_hashes_and_flow(run):
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["finished"] is True
+    assert set(manifest["hashes"]) == {"settings", "data", "split"}
+    assert manifest["versions"]["torch"].startswith("2.")
+    assert manifest["flow"]["recordings_in"] == 16
+    assert sum(part["recordings"] for part in manifest["flow"]["parts"].values()) == 16
+    assert set(manifest["thresholds"]) == set(SpeechRater.from_pretrained(run).thresholds)
+
+
+def test_evaluating_a_run_again_changes_no_number(run):
+    before = {name: (run / name).read_bytes() for name in ("metrics.json", "predictions.csv")}
+    evaluate_run(run)
+    assert before == {name: (run / name).read_bytes() for name in before}
+
+
+def test_changed_data_are_not_evaluated_as_the_old_ones(own_corpus, tmp_path):
+    folder = train(quick_settings(own_corpus, tmp_path / "runs", "train.epochs=1"))
+    table = (own_corpus / "metadata.csv").read_text()
+    (own_corpus / "metadata.csv").write_text(table.replace(",male,", ",female,", 1))
+    with pytest.raises(RunError, match="are not those it was trained on"):
+        evaluate_run(folder)
+
+
+def test_broken_recordings_stop_a_run_and_are_listed(own_corpus, tmp_path):
+    (own_corpus / "audio" / "S001_1.wav").write_bytes(b"RIFF nonsense")
+    soundfile.write(own_corpus / "audio" / "S002_1.wav", np.full(16_000, np.nan), 16_000, subtype="FLOAT")
+    with pytest.raises(AudioError, match=r"2 of 8 recordings cannot be used: 'S001_1'.*'S002_1'.*data.unreadable to drop"):
+        prepare(quick_settings(own_corpus, tmp_path))
+
+
+def test_broken_recordings_can_be_dropped_with_their_reason(own_corpus, tmp_path):
+    (own_corpus / "audio" / "S001_1.wav").write_bytes(b"RIFF nonsense")
+    prepared = prepare(quick_settings(own_corpus, tmp_path, "data.unreadable=drop"))
+    assert len(prepared.table.recordings) == 7
+    (step,) = prepared.table.flow.dropped
+    assert step.recordings == ("S001_1",)
+
+
+def test_new_recordings_are_rated_one_row_per_recording_and_trait(run, corpus, tmp_path):
+    paths = sorted((corpus / "audio").glob("S00[12]_1.wav"))
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"nothing")
+    recordings = pd.DataFrame({"recording": ["a", "b", "c"], "path": [*map(str, paths), str(broken)]})
+    problems = predict_files(run / "model", recordings, tmp_path / "out.csv")
+    assert list(problems) == ["c"]
+    rated = pd.read_csv(tmp_path / "out.csv")
+    assert list(rated) == ["recording", "trait", "score", "level", "probability"]
+    predicted = pd.read_csv(run / "predictions.csv").set_index(["recording", "trait"])["score"]
+    for row in rated[rated["recording"] == "a"].itertuples():
+        assert row.score == pytest.approx(predicted[("S001_1", row.trait)], abs=1e-5)
+
+
+@pytest.mark.parametrize("head", ["binary", "ordinal", "{kind: ordinal, method: corn}", "regression"])
+def test_every_head_runs_from_settings_to_report(own_corpus, tmp_path, head):
+    folder = train(quick_settings(own_corpus, tmp_path, f"model.head={head}", "train.epochs=1"))
+    macro = read_metrics(folder)["train"]["recording"]["macro"]
+    assert macro["auc"]["value"] is not None
+    assert (macro["qwk"]["value"] is None) == (head == "binary")
+    assert (folder / "report.html").stat().st_size > 10_000
+
+
+def test_a_part_without_recordings_does_not_stop_a_run(own_corpus, tmp_path):
+    split = "split={train: 1.0, validation: 0.0, test: 0.0}"
+    folder = train(quick_settings(own_corpus, tmp_path, split, "train.epochs=1"))
+    assert set(read_metrics(folder)) == {"train"}
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert all(each["value"] == 0.5 and each["reason"] for each in manifest["thresholds"].values())
