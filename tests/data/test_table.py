@@ -225,7 +225,7 @@ def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
         "column 'monopitch': 1 rating outside 1-4 (row 6: x). "
         "If 'x' means \"not rated\", add it to data.scale.missing.",
         "column 'breathy': 2 ratings outside 1-4 (row 2: 6, row 3: 7). "
-        'If 6, 7 mean "not rated", add them to data.scale.missing.',
+        'If 6, 7 mean "not rated", add them to data.scale.missing; if a level, to data.scale.recode.',
     ]
 
 
@@ -233,7 +233,7 @@ def test_one_problem_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(
         TableError,
         match=r"^metadata\.csv, column 'breathy': 1 rating outside 1-4 \(row 5: 6\)\. "
-        r"If 6 means \"not rated\", add it to data\.scale\.missing\.$",
+        r"If 6 means \"not rated\", add it to data\.scale\.missing; if a level, to data\.scale\.recode\.$",
     ):
         read(tmp_path, WIDE.replace("1.5,4", "1.5,6"))
 

@@ -167,7 +167,9 @@ def _outside(column: str, cells: pd.DataFrame, scale: ScaleSettings) -> str:
         return f"{message}. Write decimals with a point"
     codes = [f"{float(text):g}" if _NUMBER.fullmatch(text) else f"'{text}'" for text in texts]
     verb, pronoun = ("means", "it") if len(codes) == 1 else ("mean", "them")
-    return f'{message}. If {list_some(codes, most=3)} {verb} "not rated", add {pronoun} to data.scale.missing'
+    advice = f'If {list_some(codes, most=3)} {verb} "not rated", add {pronoun} to data.scale.missing'
+    are_numbers = all(_NUMBER.fullmatch(text) for text in texts)
+    return f"{message}. {advice}{'; if a level, to data.scale.recode' if are_numbers else ''}"
 
 
 def _match_pattern(pattern: str, columns: Sequence[str]) -> dict[str, tuple[str, str]]:

@@ -17,8 +17,8 @@ from lalia.data.voice import RATE_HZ, TRAITS, Style, Voice, speak
 Array = NDArray[np.float64]
 
 STYLES = {
-    "sentence_repetition": Style(seconds=(2.5, 3.1), pauses=0, accent_every=3),
-    "picture_description": Style(seconds=(2.7, 3.5), pauses=1, accent_every=4),
+    "sentence_repetition": Style(seconds=(2.5, 3.1), pauses=0, accent_every=2),
+    "picture_description": Style(seconds=(2.7, 3.5), pauses=1, accent_every=3),
 }
 # of the speakers, how many have a trait to the levels 1 to 4
 _LEVEL_SHARES = (0.55, 0.15, 0.15, 0.15)
@@ -48,7 +48,7 @@ model:
     layers: 2
     width: 64
     heads: 4
-    config: {{max_source_positions: 200, num_mel_bins: 80, init_std: 0.1}}
+    config: {{max_source_positions: 200, num_mel_bins: 80, init_std: 0.1, dropout: 0.0}}
   layers: last
   adapt: {{kind: full}}
   pooling: {{kind: mean}}

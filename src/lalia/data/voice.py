@@ -276,7 +276,7 @@ def _glottis(f0_hz: Array, amplitude: Array, severity: Mapping[str, float], rng:
     pulses = lfilter([1 - tilt], [1, -tilt], pulses)
     breath = rng.normal(0, 1, len(times)) * amplitude
     rough = rng.normal(0, 1, len(times)) * amplitude * flow
-    result: Array = pulses + breath * (0.004 + 0.08 * breathy) + rough * (0.002 + 0.08 * hoarse)
+    result: Array = pulses + breath * (0.004 + 0.08 * breathy) + rough * (0.002 + 0.12 * hoarse)
     return result
 
 
