@@ -15,7 +15,7 @@ demo: .venv/.made
 	$(BIN)/lalia demo
 
 test: .venv/.made
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: .venv/.made
 	$(BIN)/python -m pytest -m slow

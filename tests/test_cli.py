@@ -10,29 +10,45 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from toy_run import QUICK, write_toy_corpus
 
+from lalia.cli import main
 from lalia.model.rater import SpeechRater
+from lalia.run import train
+from toy_run import QUICK, quick_settings, write_toy_corpus
 
 COMMANDS = ["demo", "init", "check", "split", "train", "evaluate", "report", "predict"]
 
 
+@pytest.fixture
+def lalia(monkeypatch, capsys):
+    """Run a command in this process and return its exit code, stdout and stderr."""
+
+    def call(*arguments, cwd):
+        monkeypatch.chdir(cwd)
+        monkeypatch.setattr(sys, "argv", ["lalia", *map(str, arguments)])
+        before = signal.getsignal(signal.SIGTERM)
+        capsys.readouterr()
+        try:
+            with pytest.raises(SystemExit) as left:
+                main()
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        out, err = capsys.readouterr()
+        return left.value.code, out, err
+
+    return call
+
+
 def start(*arguments, cwd):
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    """Run a command in a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "lalia", *map(str, arguments)],
         cwd=cwd,
-        env=environment,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def lalia(*arguments, cwd):
-    process = start(*arguments, cwd=cwd)
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
 
 
 @pytest.fixture(scope="module")
@@ -41,30 +57,27 @@ def corpus(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(corpus):
-    code, out, err = lalia("train", "run.yaml", *QUICK, cwd=corpus)
-    assert code == 0, err
-    report = re.search(r"Report: (.*)/report\.html", out)
-    assert report, out
-    return Path(report[1])
+def run(corpus, tmp_path_factory):
+    return train(quick_settings(corpus, tmp_path_factory.mktemp("runs")))
 
 
-def test_help_names_every_command(tmp_path):
+def test_help_names_every_command(tmp_path, lalia):
     code, out, _ = lalia("--help", cwd=tmp_path)
     assert code == 0
     assert [command for command in COMMANDS if f" {command} " not in out] == []
 
 
-def test_train_prints_epochs_and_results_as_plain_lines_without_a_terminal(corpus, tmp_path):
+def test_train_prints_epochs_results_and_the_report_as_plain_lines_without_a_terminal(corpus, tmp_path, lalia):
     code, out, err = lalia("train", corpus / "run.yaml", *QUICK, f"runs={tmp_path}", "train.epochs=1", cwd=tmp_path)
     assert code == 0
     assert re.search(r"epoch +1, training loss \d", err)
     assert "\x1b" not in out + err
     assert "majority" in out
     assert "duration" in out
+    assert Path(re.search(r"Report: (.*)", out)[1]).is_file()
 
 
-def test_a_mistake_in_the_settings_is_one_message_and_code_2(corpus):
+def test_a_mistake_in_the_settings_is_one_message_and_code_2(corpus, lalia):
     code, out, err = lalia("train", "run.yaml", "train.epoch=3", "seed=x", cwd=corpus)
     assert (code, out) == (2, "")
     assert err == (
@@ -73,7 +86,7 @@ def test_a_mistake_in_the_settings_is_one_message_and_code_2(corpus):
     )
 
 
-def test_an_unknown_command_is_code_2(tmp_path):
+def test_an_unknown_command_is_code_2(tmp_path, lalia):
     assert lalia("trian", cwd=tmp_path)[0] == 2
 
 
@@ -86,7 +99,7 @@ def test_a_bug_is_code_1_with_a_traceback(tmp_path):
     assert "Traceback" in found.stderr
 
 
-def test_check_shows_flow_ratings_and_what_trains_and_writes_nothing(corpus):
+def test_check_shows_flow_ratings_and_what_trains_and_writes_nothing(corpus, lalia):
     before = sorted(corpus.rglob("*"))
     code, out, err = lalia("check", "run.yaml", *QUICK, "model.adapt={kind: partial, last: 1}", cwd=corpus)
     assert code == 0, err
@@ -97,7 +110,7 @@ def test_check_shows_flow_ratings_and_what_trains_and_writes_nothing(corpus):
     assert sorted(corpus.rglob("*")) == before
 
 
-def test_init_guesses_settings_that_check_accepts(tmp_path):
+def test_init_guesses_settings_that_check_accepts(tmp_path, lalia):
     write_toy_corpus(tmp_path, speakers=4)
     (tmp_path / "run.yaml").unlink()
     code, out, err = lalia("init", cwd=tmp_path)
@@ -107,7 +120,7 @@ def test_init_guesses_settings_that_check_accepts(tmp_path):
     assert code == 0, err
 
 
-def test_split_writes_a_file_that_a_run_can_read(corpus, tmp_path):
+def test_split_writes_a_file_that_a_run_can_read(corpus, tmp_path, lalia):
     code, out, _ = lalia("split", corpus / "run.yaml", *QUICK[3:], "--out", "split.csv", cwd=tmp_path)
     assert code == 0
     digest = re.search(r"sha256 (\w{64})", out)[1]
@@ -117,20 +130,20 @@ def test_split_writes_a_file_that_a_run_can_read(corpus, tmp_path):
     assert "test" in out
 
 
-def test_report_and_evaluate_take_a_run(run, tmp_path):
+def test_report_and_evaluate_take_a_run(run, tmp_path, lalia):
     (run / "report.html").unlink()
     assert lalia("report", run, cwd=tmp_path)[0] == 0
     assert (run / "report.html").is_file()
     assert lalia("evaluate", run, cwd=tmp_path)[0] == 0
 
 
-def test_a_folder_that_is_no_run_is_refused(tmp_path):
+def test_a_folder_that_is_no_run_is_refused(tmp_path, lalia):
     code, _, err = lalia("report", tmp_path, cwd=tmp_path)
     assert code == 2
     assert "is not the folder of a run: it has no config.yaml" in err
 
 
-def test_predict_rates_files_folders_and_tables(run, corpus, tmp_path):
+def test_predict_rates_files_folders_and_tables(run, corpus, tmp_path, lalia):
     (corpus / "list.csv").write_text("file\naudio/S003_1.wav\n")
     inputs = [corpus / "audio" / "S001_1.wav", corpus / "list.csv"]
     code, out, err = lalia("predict", run, *inputs, "--out", "out.csv", cwd=tmp_path)
@@ -142,7 +155,7 @@ def test_predict_rates_files_folders_and_tables(run, corpus, tmp_path):
     assert len(pd.read_csv(tmp_path / "predictions.csv")) == 16 * 6
 
 
-def test_predict_names_what_it_cannot_rate_and_rates_the_rest(run, corpus, tmp_path):
+def test_predict_names_what_it_cannot_rate_and_rates_the_rest(run, corpus, tmp_path, lalia):
     (tmp_path / "bad.wav").write_text("not audio")
     code, _, err = lalia("predict", run, tmp_path / "bad.wav", corpus / "audio" / "S001_1.wav", cwd=tmp_path)
     assert code == 0
@@ -161,30 +174,38 @@ def wait_for_checkpoint(folder, process):
         time.sleep(0.02)
 
 
+LONG = [*QUICK, "train.epochs=8"]
+
+
+@pytest.fixture(scope="module")
+def whole_run(corpus, tmp_path_factory):
+    return train(quick_settings(corpus, tmp_path_factory.mktemp("whole"), *LONG))
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_saves_the_state_and_resume_ends_as_if_nothing_had_been(corpus, run, tmp_path, number, code):
-    long = [corpus / "run.yaml", *QUICK, f"runs={tmp_path}", "train.epochs=12"]
-    process = start("train", *long, cwd=tmp_path)
+def test_a_signal_saves_the_state_and_resume_ends_as_if_nothing_had_been(
+    corpus, whole_run, tmp_path, lalia, number, code
+):
+    again = ["train", corpus / "run.yaml", *LONG, f"runs={tmp_path}"]
+    process = start(*again, cwd=tmp_path)
     wait_for_checkpoint(tmp_path, process)
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == code
     assert "The state is saved: go on with --resume." in err
     assert "Traceback" not in err
 
-    assert lalia("train", *long, cwd=tmp_path)[0] == 2
-    code, _, err = lalia("train", *long, "--resume", cwd=tmp_path)
+    assert lalia(*again, cwd=tmp_path)[0] == 2
+    code, _, err = lalia(*again, "--resume", cwd=tmp_path)
     assert code == 0, err
     assert "Resuming in epoch" in err
-    whole = lalia("train", *long, f"runs={tmp_path / 'whole'}", cwd=tmp_path)
-    assert whole[0] == 0
-    (resumed,), (expected,) = tmp_path.glob("demo-*"), (tmp_path / "whole").glob("demo-*")
-    assert (resumed / "metrics.json").read_bytes() == (expected / "metrics.json").read_bytes()
+    for name in ("metrics.json", "predictions.csv"):
+        assert (tmp_path / whole_run.name / name).read_bytes() == (whole_run / name).read_bytes()
 
 
-def test_a_killed_run_leaves_no_half_written_file_and_resumes(corpus, tmp_path):
-    long = [corpus / "run.yaml", *QUICK, f"runs={tmp_path}", "train.epochs=8"]
-    process = start("train", *long, cwd=tmp_path)
+def test_a_killed_run_leaves_no_half_written_file_and_resumes(corpus, tmp_path, lalia):
+    again = ["train", corpus / "run.yaml", *LONG, f"runs={tmp_path}"]
+    process = start(*again, cwd=tmp_path)
     wait_for_checkpoint(tmp_path, process)
     process.kill()
     process.communicate(timeout=60)
@@ -193,6 +214,5 @@ def test_a_killed_run_leaves_no_half_written_file_and_resumes(corpus, tmp_path):
     assert not (folder / "metrics.json").exists()
     code, _, err = lalia("report", folder, cwd=tmp_path)
     assert (code, "has not finished" in err) == (2, True)
-    assert lalia("train", *long, "--resume", cwd=tmp_path)[0] == 0
+    assert lalia(*again, "--resume", cwd=tmp_path)[0] == 0
     assert SpeechRater.from_pretrained(folder).traits
-    assert not [path for path in tmp_path.rglob(".*") if path.suffix in (".tmp", ".old")]

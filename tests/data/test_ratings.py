@@ -67,8 +67,8 @@ def test_a_recoded_value_becomes_a_level_and_is_listed() -> None:
 
 def test_a_rating_outside_the_scale_is_named_with_its_rows() -> None:
     assert read_column(["1", "6.0", "2", "6.0"])[2] == [
-        "column 'trait': 2 ratings outside 1-4 (rows 3, 5: 6.0). If 6 means \"not rated\", add it to data.scale.missing;"
-        " if a level, to data.scale.recode"
+        "column 'trait': 2 ratings outside 1-4 (rows 3, 5: 6.0). If 6 means \"not rated\", add it to "
+        "data.scale.missing; if a level, to data.scale.recode"
     ]
 
 
