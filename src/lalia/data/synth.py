@@ -17,8 +17,8 @@ from lalia.data.voice import RATE_HZ, TRAITS, Style, Voice, speak
 Array = NDArray[np.float64]
 
 STYLES = {
-    "sentence_repetition": Style(seconds=(2.5, 3.1), pauses=0, accent_every=2),
-    "picture_description": Style(seconds=(2.7, 3.5), pauses=1, accent_every=3),
+    "sentence_repetition": Style(seconds=(2.5, 3.1), pauses=0, accent_every=3),
+    "picture_description": Style(seconds=(2.7, 3.5), pauses=1, accent_every=4),
 }
 # of the speakers, how many have a trait to the levels 1 to 4
 _LEVEL_SHARES = (0.55, 0.15, 0.15, 0.15)

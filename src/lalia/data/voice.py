@@ -215,7 +215,7 @@ def _melody(
     height = np.where(accented, rng.uniform(7.0, 12.0, n_syllables), rng.uniform(-1.5, 1.5, n_syllables))
     loudness = np.where(accented, rng.uniform(2.0, 5.0, n_syllables), rng.uniform(-12.0, -5.0, n_syllables))
     falling = np.linspace(1, -1, len(syllable))
-    liveliness = np.exp(-1.3 * severity["monopitch_monoloudness"])
+    liveliness = np.exp(-1.6 * severity["monopitch_monoloudness"])
     drift = _smooth(rng.normal(0, 1, (1, len(syllable))), seconds=0.3)[0] * 1.5
     semitones = (height[syllable] - height.mean() + 3.0 * falling) * liveliness
     level_db = (loudness[syllable] + 4.0 * falling) * liveliness
@@ -276,7 +276,7 @@ def _glottis(f0_hz: Array, amplitude: Array, severity: Mapping[str, float], rng:
     pulses = lfilter([1 - tilt], [1, -tilt], pulses)
     breath = rng.normal(0, 1, len(times)) * amplitude
     rough = rng.normal(0, 1, len(times)) * amplitude * flow
-    result: Array = pulses + breath * (0.004 + 0.08 * breathy) + rough * (0.002 + 0.12 * hoarse)
+    result: Array = pulses + breath * (0.004 + 0.11 * breathy) + rough * (0.002 + 0.12 * hoarse)
     return result
 
 
