@@ -12,7 +12,8 @@ from lalia.data.splits import read_split
 from lalia.errors import AudioError, RunError
 from lalia.evaluation.predict import predict_files
 from lalia.model.rater import SpeechRater
-from lalia.run import evaluate_run, prepare, train
+from lalia.prepare import prepare
+from lalia.run import evaluate_run, train
 from toy_run import quick_settings, write_toy_corpus
 
 

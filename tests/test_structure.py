@@ -24,6 +24,7 @@ ORDER = [
     "measures",
     "model",
     "build",
+    "prepare",
     "training",
     "evaluation",
     "report",

@@ -17,7 +17,7 @@ import typer
 from lalia.errors import LaliaError, Stopped
 
 if TYPE_CHECKING:
-    from lalia.run import Prepared
+    from lalia.prepare import Prepared
 
 app = typer.Typer(
     add_completion=False,
@@ -76,7 +76,7 @@ def init(
 def check(config: Config, overrides: Overrides = None) -> None:
     """Train nothing; show what would be kept, dropped, split and trained."""
     from lalia.config import load_config
-    from lalia.run import prepare
+    from lalia.prepare import prepare
     from lalia.terminal import show_progress
 
     settings = load_config(config, overrides or [])
@@ -95,7 +95,7 @@ def split(
     """Write the parts of a run's recordings to a file, for use with split: {kind: file, path: split.csv}."""
     from lalia.config import load_config
     from lalia.data.splits import write_split
-    from lalia.run import split_recordings
+    from lalia.prepare import split_recordings
 
     parts = split_recordings(load_config(config, overrides or []))
     write_split(parts, out)
@@ -166,7 +166,7 @@ def predict(
 
 
 def _show_prepared(prepared: "Prepared") -> None:
-    from lalia.run import describe_flow
+    from lalia.prepare import describe_flow
     from lalia.terminal import show_table
 
     flow = describe_flow(prepared)

@@ -1,8 +1,7 @@
 """One run: settings to data to training to evaluation to report, in its folder."""
 
-import hashlib
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,108 +9,23 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lalia.build import build_rater
 from lalia.config import save_config
-from lalia.data.audio import scan_recordings
 from lalia.data.dataset import RecordingDataset
-from lalia.data.splits import PARTS, Split, read_split, split_speakers, write_split
-from lalia.data.table import RecordingTable, read_table
-from lalia.errors import AudioError, RunError, SplitError, list_some
+from lalia.data.splits import read_split, write_split
+from lalia.data.table import RecordingTable
+from lalia.errors import RunError, SplitError
 from lalia.evaluation.audit import nuisance_baselines, rater_agreement
 from lalia.evaluation.evaluate import evaluate, fit_decisions, write_metrics
 from lalia.evaluation.predict import predict
 from lalia.files import replacing
 from lalia.model.heads import RegressionHead
 from lalia.model.rater import SpeechRater
+from lalia.prepare import Prepared, describe_flow, prepare
 from lalia.progress import Progress
 from lalia.report.page import write_report
 from lalia.run_folder import open_run_folder, read_manifest, read_run, run_path, start_manifest, write_manifest
-from lalia.settings import ColumnSplit, RunSettings
+from lalia.settings import RunSettings
 from lalia.training.loop import FitResult, fit
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """All that is known before training: what ``lalia check`` shows.
-
-    Attributes:
-        table: the recordings that are kept, with what was measured of their audio.
-        split: their parts.
-        rater: built and adapted, not trained.
-        data_hash: of the table's content and of the audio files.
-    """
-
-    table: RecordingTable
-    split: Split
-    rater: SpeechRater
-    data_hash: str
-
-    def part(self, name: str, *, rated: bool = False) -> RecordingTable:
-        """Return the recordings of a part, only those with a rating if asked."""
-        keep = self.split.part_of(list(self.table.recordings["recording"])) == name
-        if rated:
-            keep &= self.table.ratings.notna().any(axis=1).to_numpy()
-        return self.table.select(keep)
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What a user should know before training."""
-        return (*self.table.flow.notes, *self.split.warnings)
-
-
-def prepare(settings: RunSettings, progress: Progress | None = None) -> Prepared:
-    """Read the table, build the rater, decode every recording once, and make the parts.
-
-    Raises:
-        LaliaError: whatever a user has to mend before this run can train.
-    """
-    progress = progress or Progress()
-    table = _read_table(settings)
-    rater = build_rater(settings, table.traits)
-    table = add_audio(table, rater, unreadable=settings.data.unreadable, progress=progress)
-    split = split_speakers(table, settings.split, settings.seed)
-    return Prepared(table, split, rater, _data_hash(table))
-
-
-def split_recordings(settings: RunSettings) -> Split:
-    """Make the parts of a run from its table alone, without decoding its audio."""
-    return split_speakers(_read_table(settings), settings.split, settings.seed)
-
-
-def _read_table(settings: RunSettings) -> RecordingTable:
-    part_column = settings.split.column if isinstance(settings.split, ColumnSplit) else None
-    return read_table(settings.data, part_column=part_column, seed=settings.seed)
-
-
-def add_audio(table: RecordingTable, rater: SpeechRater, *, unreadable: str, progress: Progress) -> RecordingTable:
-    """Decode every recording once; add duration, level, silence and hash to the table.
-
-    Raises:
-        AudioError: names the recordings that cannot be used, unless ``unreadable`` is ``drop``; or if none is left.
-    """
-    progress.start("reading recordings", len(table.recordings))
-    scan = scan_recordings(
-        table.recordings[["recording", "path"]],
-        rater.preprocessing,
-        min_seconds=rater.encoder.min_samples / rater.encoder.rate_hz,
-        progress=progress.advance,
-    )
-    problems: dict[str, str] = dict(scan.loc[scan["problem"] != "", ["recording", "problem"]].itertuples(index=False))
-    if problems and unreadable == "stop":
-        shown = [f"'{recording}': {problem}" for recording, problem in problems.items()]
-        raise AudioError(
-            f"{len(problems)} of {len(table.recordings)} recordings cannot be used: {list_some(shown, most=10)}. "
-            "Mend them, list them in data.exclude, or set data.unreadable to drop."
-        )
-    table = table.drop(problems).add_columns(scan.drop(columns="problem"))
-    if not len(table.recordings):
-        raise AudioError("No recording is left: none of them can be read.")
-    return table
-
-
-def _data_hash(table: RecordingTable) -> str:
-    audio = table.recordings.sort_values("recording")["sha256"]
-    return hashlib.sha256("\n".join([table.content_hash(), *audio]).encode()).hexdigest()
 
 
 def train(
@@ -282,31 +196,6 @@ def _write_numbers(prepared: Prepared, settings: RunSettings, folder: Path, prog
         metrics[part]["raters"] = tree
     write_metrics(metrics, folder / "metrics.json")
     progress.advance()
-
-
-def describe_flow(prepared: Prepared) -> dict[str, Any]:
-    """Return the participant flow: in, dropped with reasons, kept, and per part the ratings of each level."""
-    table = prepared.table
-    parts = {name: prepared.part(name) for name in PARTS}
-    return {
-        **table.flow.to_json(),
-        "kept": _count(table),
-        "parts": {name: {**_count(part), "ratings": _levels(part)} for name, part in parts.items()},
-    }
-
-
-def _count(table: RecordingTable) -> dict[str, int]:
-    return {"recordings": len(table.recordings), "speakers": int(table.recordings["speaker"].nunique())}
-
-
-def _levels(table: RecordingTable) -> dict[str, dict[str, int]]:
-    return {
-        trait: {
-            f"{level:g}": int((table.scale.nearest_level(table.ratings[trait]) == level).sum())
-            for level in table.scale.levels
-        }
-        for trait in table.traits
-    }
 
 
 def _describe_model(settings: RunSettings, rater: SpeechRater) -> dict[str, Any]:

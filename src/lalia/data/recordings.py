@@ -168,7 +168,9 @@ def _find_twins(names: pd.Series, what: str) -> list[str]:
 def _check_names(setting: str, names: Iterable[str], known: pd.Series, what: str) -> list[str]:
     choices = sorted({str(name) for name in known.dropna()} - {""})
     return [
-        f"{setting}: no row has the {what} '{name}'.{suggest(name, choices)}" for name in names if name not in choices
+        f"{setting}: no row has the {what} '{name}'.{suggest(name, choices) or f' There are {list_some(choices)}.'}"
+        for name in names
+        if name not in choices
     ]
 
 
