@@ -45,16 +45,16 @@ model:
   # small enough to learn from scratch, in windows of 4 s; for real recordings name a pretrained encoder here
   encoder:
     random: whisper
-    layers: 2
-    width: 64
+    layers: 1
+    width: 96
     heads: 4
     config: {{max_source_positions: 200, num_mel_bins: 80, init_std: 0.1, dropout: 0.0}}
   layers: last
   adapt: {{kind: full}}
-  pooling: {{kind: mean}}
+  pooling: {{kind: attention, hidden: 64}}
   head: {{kind: ordinal, dropout: 0.1}}
 train:
-  epochs: 20
+  epochs: 16
   batch_seconds: 36
   learning_rate: 1.0e-3
   encoder_learning_rate: 1.0e-3
@@ -151,7 +151,8 @@ def _describe(speaker: _Speaker, number: int, rng: np.random.Generator) -> tuple
 
 def _record(speaker: _Speaker, severity: dict[str, float], style: Style, rng: np.random.Generator) -> NDArray[np.int16]:
     """Return what the site's recorder keeps of an utterance."""
-    speech = speak(speaker.voice, severity, style, rng) * 10 ** (speaker.level_db / 20)
+    speech = speak(speaker.voice, severity, style, rng)
+    speech *= min(10 ** (speaker.level_db / 20), 0.9 / np.abs(speech).max())
     room = rng.normal(0, 1, len(speech)) * 10 ** ((_SITES_NOISE_DB[speaker.site] - 32) / 20)
     return np.round(np.clip(speech + room, -1, 1) * 32767).astype(np.int16)
 

@@ -260,8 +260,8 @@ def _glottis(f0_hz: Array, amplitude: Array, severity: Mapping[str, float], rng:
     beyond = np.arange(n_cycles + 1) > cycles[-1]
     onsets[beyond] = times[-1] + np.arange(1, beyond.sum() + 1) * RATE_HZ / f0_hz[-1]
     periods = np.diff(onsets, append=onsets[-1] + RATE_HZ / f0_hz[-1])
-    jitter = np.clip(rng.normal(0, 0.003 + 0.02 * hoarse, len(onsets)), -0.15, 0.15)
-    shimmer = np.exp(rng.normal(0, 0.03 + 0.2 * hoarse, len(onsets)))
+    jitter = np.clip(rng.normal(0, 0.003 + 0.025 * hoarse, len(onsets)), -0.15, 0.15)
+    shimmer = np.exp(np.clip(rng.normal(0, 0.03 + 0.3 * hoarse, len(onsets)), -1.0, 1.0))
     onsets = onsets + jitter * periods
     onsets[0] = 0.0
 
