@@ -208,7 +208,8 @@ def _show_result(folder: Path) -> None:
     rows = [
         (name, *(_in_words(tree["recording"]["macro"].get(metric)) for metric in names)) for name, tree in trees.items()
     ]
-    show_table(f"Mean over traits, {part} part, by recording", ["", *names], rows)
+    columns = [name.replace("_", " ") for name in names]
+    show_table(f"Mean over traits with 95 % intervals, {part} part, by recording", ["", *columns], rows)
     typer.echo(f"Report: {folder / 'report.html'}")
 
 
@@ -217,7 +218,7 @@ def _in_words(metric: dict[str, float | None] | None) -> str:
         return "-"
     if metric.get("low") is None:
         return f"{metric['value']:.2f}"
-    return f"{metric['value']:.2f} ({metric['low']:.2f} to {metric['high']:.2f})"
+    return f"{metric['value']:.2f}\n{metric['low']:.2f} to {metric['high']:.2f}"
 
 
 def main() -> NoReturn:
