@@ -48,9 +48,14 @@ def test_traits_are_heard_in_held_out_speakers_and_permuted_ratings_teach_nothin
     heard = train(settings)
     assert macro_auc(heard) >= 0.75
 
-    permute_ratings(corpus, settings, seed=3)
+    # one permutation may lean on a trait by chance, the more so the fewer the speakers: chance is what several come to
+    table = (corpus / "metadata.csv").read_bytes()
     # the parts stay those of the true ratings: stratifying anew would tell the test part of the permutation
     kept = f"split={{kind: file, path: {heard / 'split.csv'}}}"
-    deaf = train(load_config(corpus / "run.yaml", [*SMALLER, f"runs={tmp_path}", kept]))
-    assert read_split(deaf / "split.csv").parts.equals(read_split(heard / "split.csv").parts)
-    assert 0.4 <= macro_auc(deaf) <= 0.6
+    deaf = []
+    for seed in (1, 2, 3):
+        (corpus / "metadata.csv").write_bytes(table)
+        permute_ratings(corpus, settings, seed)
+        deaf.append(train(load_config(corpus / "run.yaml", [*SMALLER, f"runs={tmp_path}", kept])))
+        assert read_split(deaf[-1] / "split.csv").parts.equals(read_split(heard / "split.csv").parts)
+    assert 0.4 <= np.mean([macro_auc(run) for run in deaf]) <= 0.6
