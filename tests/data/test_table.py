@@ -211,7 +211,7 @@ def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
         read(tmp_path, text, audio="a1 A1 c1 e1", covariates=["agee"], columns={"task": "tasks"}, tasks=["read"])
 
     assert str(error.value).split("\n- ") == [
-        "metadata.csv has 10 problems:",
+        "metadata.csv has 11 problems:",
         "data.columns.task: 'tasks' is not a column. The columns are recording, speaker, monopitch, breathy.",
         "data.covariates: 'agee' is not a column. The columns are recording, speaker, monopitch, breathy.",
         "column 'recording': no recording id in row 5.",
@@ -226,6 +226,7 @@ def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
         "If 'x' means \"not rated\", add it to data.scale.missing.",
         "column 'breathy': 2 ratings outside 1-4 (row 2: 6, row 3: 7). "
         'If 6, 7 mean "not rated", add them to data.scale.missing; if a level, to data.scale.recode.',
+        "recordings in the folder that no row names: 1 (e1.wav).",
     ]
 
 

@@ -141,7 +141,8 @@ def read_table(data: DataSettings, *, part_column: str | None = None, seed: int 
     ratings, excluded, outside = read_ratings(rated.cells[rated.cells["recording"].isin(kept["recording"])], data.scale)
     problems = [*rows.problems, *problems, *audio.problems, *rated.problems, *outside]
     if problems:
-        raise TableError(_list_problems(path.name, problems))
+        # a file that no row names may be the one that another row misses
+        raise TableError(_list_problems(path.name, [*problems, *audio.notes]))
 
     recordings = _finish(kept.assign(path=audio.paths), data)
     table = RecordingTable(
