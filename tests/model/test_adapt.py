@@ -7,6 +7,7 @@ from lalia.errors import EncoderError
 from lalia.model.adapt import Adaptation, adapt_frozen, adapt_full, adapt_partial, freeze_unused
 from lalia.model.encoders.base import SpeechEncoder
 from lalia.model.encoders.load import load_encoder
+from toy_encoders import run
 
 FAMILIES = ["wav2vec2", "hubert", "wavlm", "whisper"]
 
@@ -27,7 +28,7 @@ def moved_by_a_step(encoder: SpeechEncoder) -> tuple[set[str], set[str]]:
     encoder.train()
     optimizer = torch.optim.SGD(encoder.parameters(), lr=1.0, weight_decay=0.5)
     waveforms = torch.randn(2, 16_000, generator=torch.Generator().manual_seed(0))
-    values_at, is_real = encoder(waveforms, torch.tensor([16_000, 9_000]), ["last"])
+    values_at, is_real = run(encoder, waveforms, torch.tensor([16_000, 9_000]), ["last"])
     (values_at["last"][is_real] - 1.0).square().mean().backward()
     optimizer.step()
     after = dict(encoder.model.named_parameters())

@@ -13,7 +13,9 @@ from torch import nn
 from lalia.errors import EncoderError
 from lalia.model.adapt import adapt_full, adapt_partial
 from lalia.model.encoders.base import SpeechEncoder, normalize_waveforms
+from lalia.model.encoders.conv_stem import convolve, convolve_batch
 from lalia.model.encoders.load import build_from_architecture, encode, load_encoder
+from toy_encoders import run
 
 GROUP_NORM = {"feat_extract_norm": "group", "do_stable_layer_norm": False}
 ENCODERS = {
@@ -49,8 +51,8 @@ def pad(waveforms: list[torch.Tensor], behind: float = 0.0) -> tuple[torch.Tenso
 
 def test_frames_do_not_depend_on_batch_neighbours_or_padding(encoder: SpeechEncoder) -> None:
     short, long = noise(5_000, 31_999)
-    alone, _ = encoder(*pad([short]), [0, 1, 2, 3, "last"])
-    together, is_real = encoder(*pad([long, short]), [0, 1, 2, 3, "last"])
+    alone, _ = run(encoder, *pad([short]), [0, 1, 2, 3, "last"])
+    together, is_real = run(encoder, *pad([long, short]), [0, 1, 2, 3, "last"])
     n_real = int(is_real[1].sum())
     for depth, values in alone.items():
         torch.testing.assert_close(together[depth][1, :n_real], values[0, :n_real], atol=1e-5, rtol=0)
@@ -58,8 +60,8 @@ def test_frames_do_not_depend_on_batch_neighbours_or_padding(encoder: SpeechEnco
 
 def test_what_lies_behind_the_real_samples_is_not_used(encoder: SpeechEncoder) -> None:
     short, long = noise(5_000, 31_999)
-    zeros, is_real = encoder(*pad([long, short]), ["last"])
-    junk, _ = encoder(*pad([long, short], behind=7.0), ["last"])
+    zeros, is_real = run(encoder, *pad([long, short]), ["last"])
+    junk, _ = run(encoder, *pad([long, short], behind=7.0), ["last"])
     torch.testing.assert_close(junk["last"][is_real], zeros["last"][is_real], atol=1e-5, rtol=0)
 
 
@@ -80,7 +82,7 @@ def test_whisper_counts_a_frame_for_every_two_mel_frames_begun() -> None:
 
 def test_a_mask_marks_as_many_frames_as_the_real_samples_give(encoder: SpeechEncoder) -> None:
     waveforms, n_samples = pad(noise(400, 16_000, 9_999))
-    _, is_real = encoder(waveforms, n_samples, [0])
+    _, is_real = run(encoder, waveforms, n_samples, [0])
     assert is_real.sum(dim=1).tolist() == encoder.count_frames(n_samples).tolist()
     assert all(row.tolist() == sorted(row.tolist(), reverse=True) for row in is_real)
 
@@ -144,7 +146,7 @@ def test_every_tensor_is_on_the_encoders_device(encoder: SpeechEncoder, monkeypa
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
     encoder.to("meta")
     waveforms, n_samples = pad(noise(5_000, 9_000))
-    values_at, is_real = encoder(waveforms.to("meta"), n_samples, [0, 3, "last"])
+    values_at, is_real = run(encoder, waveforms.to("meta"), n_samples, [0, 3, "last"])
     assert {values.device.type for values in [*values_at.values(), is_real]} == {"meta"}
 
 
@@ -153,17 +155,19 @@ def test_a_layer_norm_stem_gives_the_same_features_for_a_padded_batch(family: st
     # which is how it runs on a GPU
     encoder = small(random=family)
     waveforms, n_samples = pad(noise(31_999, 5_000))
-    batched = encoder._convolve_batch(waveforms).transpose(1, 2)
-    for row, clip in enumerate(encoder._convolve(waveforms, n_samples.tolist())):
+    layers = encoder.model.feature_extractor.conv_layers
+    batched = convolve_batch(layers, waveforms)
+    clips = convolve(layers, waveforms, n_samples.tolist(), has_group_norm=False)
+    for row, clip in enumerate(clips):
         n_real = int(encoder.count_frames(n_samples[row]))
         torch.testing.assert_close(batched[row, :n_real], clip[:n_real], atol=1e-5, rtol=0)
 
 
 def test_bfloat16_gives_nearly_the_same_frames(encoder: SpeechEncoder) -> None:
     waveforms, n_samples = pad(noise(9_000, 5_000))
-    exact, is_real = encoder(waveforms, n_samples, ["last"])
+    exact, is_real = run(encoder, waveforms, n_samples, ["last"])
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        rounded, _ = encoder(waveforms, n_samples, ["last"])
+        rounded, _ = run(encoder, waveforms, n_samples, ["last"])
     torch.testing.assert_close(rounded["last"][is_real].float(), exact["last"][is_real], atol=0.1, rtol=0.1)
 
 
@@ -262,14 +266,14 @@ def test_a_loaded_encoder_is_frozen_whatever_the_mode(encoder: SpeechEncoder) ->
     assert encoder.first_changing_depth == encoder.n_blocks + 1
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
     assert not any(module.training for module in encoder.modules() if module is not encoder)
-    values_at, _ = encoder(*pad(noise(4_000)), [0, 3, "last"])
+    values_at, _ = run(encoder, *pad(noise(4_000)), [0, 3, "last"])
     assert not any(values.requires_grad for values in values_at.values())
 
 
 def test_below_the_first_changing_depth_no_graph_is_built(encoder: SpeechEncoder) -> None:
     adapt_partial(encoder, last=1)
     encoder.train()
-    values_at, _ = encoder(*pad(noise(4_000)), [0, 1, 2, 3, "last"])
+    values_at, _ = run(encoder, *pad(noise(4_000)), [0, 1, 2, 3, "last"])
     assert [values.requires_grad for values in values_at.values()] == [False, False, False, True, True]
 
 
@@ -277,8 +281,8 @@ def test_frozen_blocks_have_no_dropout_in_training_and_training_blocks_have(enco
     adapt_partial(encoder, unfreeze=[2])
     encoder.train()
     waveforms, n_samples = pad(noise(4_000))
-    first, _ = encoder(waveforms, n_samples, [1, 2])
-    second, _ = encoder(waveforms, n_samples, [1, 2])
+    first, _ = run(encoder, waveforms, n_samples, [1, 2])
+    second, _ = run(encoder, waveforms, n_samples, [1, 2])
     assert torch.equal(first[1], second[1])
     assert not torch.equal(first[2], second[2])
     assert [block.training for block in encoder.blocks] == [False, True, False]
@@ -289,8 +293,8 @@ def test_in_eval_mode_nothing_is_random(encoder: SpeechEncoder) -> None:
     encoder.train()
     encoder.eval()
     waveforms, n_samples = pad(noise(4_000))
-    first, _ = encoder(waveforms, n_samples, ["last"])
-    second, _ = encoder(waveforms, n_samples, ["last"])
+    first, _ = run(encoder, waveforms, n_samples, ["last"])
+    second, _ = run(encoder, waveforms, n_samples, ["last"])
     assert torch.equal(first["last"], second["last"])
 
 
@@ -306,7 +310,7 @@ def test_every_depth_has_the_same_length_in_training(encoder: SpeechEncoder) -> 
     adapt_full(encoder)
     encoder.train()
     for _ in range(5):
-        values_at, _ = encoder(*pad(noise(400, 3_000)), [0, 1, 2, 3])
+        values_at, _ = run(encoder, *pad(noise(400, 3_000)), [0, 1, 2, 3])
         assert len({values.shape for values in values_at.values()}) == 1
 
 
@@ -330,7 +334,7 @@ def test_wavlm_calls_its_projections_as_modules(projection: str) -> None:
     calls = []
     for block in encoder.blocks:
         getattr(block.attention, projection).register_forward_hook(lambda *_: calls.append(1))
-    values_at, _ = encoder(*pad(noise(4_000)), ["last"])
+    values_at, _ = run(encoder, *pad(noise(4_000)), ["last"])
     values_at["last"].square().mean().backward()
     assert len(calls) == 3
     assert all(getattr(block.attention, projection).weight.grad.any() for block in encoder.blocks)

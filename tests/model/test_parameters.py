@@ -18,7 +18,7 @@ def test_parameter_table_shows_the_parts_in_order():
     rater.encoder.blocks[1].requires_grad_(True)
     rows = {row.module: row for row in rater.parameter_table() if row.module != "encoder, rest"}
     assert list(rows) == [
-        *("stem", "block 1", "block 2", "final norm", "layer mix", "pooling"),
+        *("stem", "block 1", "block 2", "output", "layer mix", "pooling"),
         *("head, shared", "head, breathy", "head, slow_rate"),
     ]
     assert rows["block 1"].trainable == 0 < rows["block 1"].frozen

@@ -22,6 +22,7 @@ from lalia.model.encoders.base import EncoderSource, SpeechEncoder, normalize_wa
 from lalia.model.encoders.load import encode
 from lalia.model.encoders.wav2vec2 import Wav2Vec2Encoder
 from lalia.model.encoders.whisper import LogMel, WhisperEncoder
+from toy_encoders import run
 
 SIZES = {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 3, "intermediate_size": 40}
 STEM = {"conv_dim": [12] * 7, "num_conv_pos_embeddings": 15, "num_conv_pos_embedding_groups": 4}
@@ -154,7 +155,7 @@ def test_gradients_are_hugging_faces(pair: tuple[SpeechEncoder, PreTrainedModel]
     encoder.model.requires_grad_(True)
     encoder.first_changing_depth = 0
     (clip,) = clips(8_000)
-    values_at, _ = encoder(clip[None], torch.tensor([8_000]), ["last"])
+    values_at, _ = run(encoder, clip[None], torch.tensor([8_000]), ["last"])
     values_at["last"].sin().sum().backward()
     reference(clip[None]).last_hidden_state.sin().sum().backward()
     expected = {path: parameter.grad for path, parameter in reference.named_parameters() if parameter.grad is not None}
@@ -184,7 +185,7 @@ def whisper() -> tuple[SpeechEncoder, PreTrainedModel]:
     model = TransformersWhisperEncoder._from_config(WHISPER, attn_implementation="sdpa")
     model.load_state_dict(reference.state_dict())
     source = EncoderSource(
-        "whisper", "reference", None, {}, normalize=False, spectrogram={"n_fft": 400, "hop_length": 160}
+        "whisper", "reference", None, {}, normalize=False, features={"n_fft": 400, "hop_length": 160}
     )
     return WhisperEncoder(model, source), reference
 

@@ -113,9 +113,8 @@ def freeze_unused(encoder: SpeechEncoder, layers: Depth | Literal["weighted"]) -
         return
     highest = encoder.n_blocks if layers == "weighted" else int(layers)
     unused: list[nn.Module] = [*encoder.blocks[highest:]]
-    uses_norm = highest == encoder.n_blocks and encoder.last_depth_is_normalized
-    if encoder.output_norm is not None and not uses_norm:
-        unused.append(encoder.output_norm)
+    if highest < encoder.n_blocks or not encoder.last_depth_is_normalized:
+        unused += encoder.output_modules
     for module in unused:
         module.requires_grad_(False)
     _train_only(encoder, "", [path for path, each in encoder.model.named_parameters() if each.requires_grad])

@@ -29,11 +29,10 @@ def count_parts(parts: Mapping[str, Iterable[nn.Module]]) -> list[ParameterCount
 
 
 def count_encoder(encoder: SpeechEncoder) -> list[ParameterCount]:
-    """Count the parameters of the stem, each block and the final norm, and of what is in none of them."""
-    norm = encoder.output_norm
+    """Count the parameters of the stem, each block and what follows them, and of what is in none of them."""
     parts: dict[str, Sequence[nn.Module]] = {"stem": encoder.stem_modules}
     parts |= {f"block {depth}": [block] for depth, block in enumerate(encoder.blocks, start=1)}
-    parts["final norm"] = [] if norm is None else [norm]
+    parts["output"] = encoder.output_modules
     counted = {id(p) for modules in parts.values() for module in modules for p in module.parameters()}
     rest = _count("encoder, rest", (p for p in encoder.parameters() if id(p) not in counted))
     return [*count_parts(parts), *([rest] if rest.trainable or rest.frozen else [])]

@@ -229,8 +229,10 @@ class SpeechRater(nn.Module):
     def _frames(self, waveforms: Tensor, n_samples: Tensor) -> tuple[Tensor, Tensor]:
         depths: list[Depth]
         depths = list(range(self.encoder.n_blocks + 1)) if self.layers == "weighted" else [self.layers]
-        values_at, is_real = self.encoder(waveforms, n_samples, depths)
-        values = [values_at[depth] for depth in depths]
+        frames_at = self.encoder(waveforms, n_samples, depths)
+        values = [frames_at[depth].values for depth in depths]
+        # the numbered depths that are mixed all have the same mask
+        is_real = frames_at[depths[0]].is_real
         return values[0] if self.layer_mix is None else self.layer_mix(values), is_real
 
     def _embed_one(self, waveform: Tensor) -> Tensor:

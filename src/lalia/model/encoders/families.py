@@ -32,14 +32,14 @@ class Family(NamedTuple):
         model_class: Hugging Face's modules without any head or decoder.
         encoder_class: how lalia reads them.
         attention: Hugging Face's attention implementation; WavLM has only one, which lalia replaces.
-        spectrogram: what is fixed about the input of the stem.
+        features: what is fixed about the input of the stem.
     """
 
     config_class: Any
     model_class: Any
     encoder_class: type[Wav2Vec2Encoder] | type[WhisperEncoder]
     attention: str
-    spectrogram: dict[str, int]
+    features: dict[str, Any]
 
 
 FAMILIES: dict[str, Family] = {

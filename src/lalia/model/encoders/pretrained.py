@@ -50,7 +50,7 @@ def read_checkpoint(checkpoint: Checkpoint, normalize: Literal["auto"] | bool = 
         architecture=describe_config(family, config),
         normalize=_choose_normalize(architecture, preprocessor, normalize, origin),
         rate_hz=int((preprocessor or {}).get("sampling_rate", 16_000)),
-        spectrogram=dict(family.spectrogram),
+        features=dict(family.features),
     )
     return family.encoder_class(_read_weights(checkpoint, family, config, origin), source)
 

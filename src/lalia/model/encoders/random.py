@@ -68,7 +68,7 @@ def make_random_encoder(
         revision=None,
         architecture=describe_config(found, made),
         normalize=normalize and family != "whisper",
-        spectrogram=dict(found.spectrogram),
+        features=dict(found.features),
     )
     return found.encoder_class(build_model(found, made, origin, seed), source)
 

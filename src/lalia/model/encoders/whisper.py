@@ -1,6 +1,6 @@
 """Whisper's encoder; the decoder is never built or read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -69,7 +69,7 @@ class WhisperEncoder(SpeechEncoder):
 
     def __init__(self, model: Any, source: EncoderSource) -> None:
         config = model.config
-        hop_length = source.spectrogram["hop_length"]
+        hop_length = source.features["hop_length"]
         max_samples = config.max_source_positions * model.conv2.stride[0] * hop_length
         self._stem_dropout = float(config.dropout)
         super().__init__(
@@ -81,26 +81,13 @@ class WhisperEncoder(SpeechEncoder):
             max_samples=max_samples,
         )
         self.log_mel = LogMel(
-            n_mels=config.num_mel_bins, n_samples=max_samples, rate_hz=source.rate_hz, **source.spectrogram
+            n_mels=config.num_mel_bins, n_samples=max_samples, rate_hz=source.rate_hz, **source.features
         )
 
     @property
-    def blocks(self) -> nn.ModuleList:
-        """The blocks, that of depth 1 first."""
-        blocks: nn.ModuleList = self.model["encoder"].layers
-        return blocks
-
-    @property
-    def stem_modules(self) -> Sequence[nn.Module]:
-        """The two convolutions and the positions."""
-        encoder = self.model["encoder"]
-        return [encoder.conv1, encoder.conv2, encoder.embed_positions]
-
-    @property
-    def output_norm(self) -> nn.Module:
+    def output_modules(self) -> Sequence[nn.Module]:
         """The norm after the last block."""
-        norm: nn.Module = self.model["encoder"].layer_norm
-        return norm
+        return [self.model["encoder"].layer_norm]
 
     @property
     def fixed_parameters(self) -> frozenset[str]:
@@ -125,15 +112,11 @@ class WhisperEncoder(SpeechEncoder):
         counts = self.count_frames(n_samples).to(values.device)
         return Frames(values, mask_up_to(counts, values.shape[1]))
 
-    def context(self, frames: Frames) -> None:
-        """Return nothing: Whisper attends to its whole context."""
+    def context(self, frames: Frames) -> dict[str, Any]:
+        """Return no mask: Whisper attends to its whole context."""
+        return {"attention_mask": None}
 
-    def block(self, depth: int, values: Tensor, context: None) -> Tensor:
+    def block(self, depth: int, values: Tensor, context: Mapping[str, Any]) -> Tensor:
         """Return the values of a depth from those of the depth below it."""
-        output = self.blocks[depth - 1](values, None)
-        values = output[0] if isinstance(output, tuple) else output
-        return self.output_norm(values) if depth == self.n_blocks else values
-
-    def finish(self, values: Tensor) -> Tensor:
-        """Return the values themselves: the last depth is normalised already."""
-        return values
+        values = super().block(depth, values, context)
+        return self.model["encoder"].layer_norm(values) if depth == self.n_blocks else values
