@@ -66,6 +66,11 @@ def adapt_partial(
     """
     if (last is None) == (not unfreeze):
         raise EncoderError("Partial adaptation takes either last or unfreeze.")
+    if not encoder.n_blocks:
+        raise EncoderError(
+            f"{encoder.source.name} is read as a whole: which of its modules are blocks is not known. Choose frozen or"
+            " full."
+        )
     chosen: set[str] = set()
     for depth in range(_first_of_last(encoder, last), encoder.n_blocks + 1) if last is not None else ():
         chosen.update(_parameters_of_block(encoder, depth))

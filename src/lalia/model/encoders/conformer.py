@@ -27,6 +27,12 @@ class ConformerEncoder(Wav2Vec2Encoder):
         """The norm after the last block."""
         return [self.model.encoder.layer_norm]
 
+    @property
+    def fixed_parameters(self) -> frozenset[str]:
+        """The convolutional positions, which Hugging Face makes and never uses, and SpecAugment's parameter."""
+        unused = self.model.encoder.pos_conv_embed.named_parameters()
+        return super().fixed_parameters | {f"encoder.pos_conv_embed.{name}" for name, _ in unused}
+
     def stem(self, waveforms: Tensor, n_samples: Tensor) -> Frames:
         """Return the frames of depth 0: convolved and projected."""
         frames = self.projected(waveforms, n_samples)
