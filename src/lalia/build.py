@@ -60,6 +60,7 @@ def build_encoder(settings: RunSettings) -> SpeechEncoder:
         encoder.model_dump() if isinstance(encoder, RandomEncoder) else encoder,
         revision=settings.model.revision,
         normalize=settings.audio.normalize,
+        context=settings.model.context,
     )
 
 

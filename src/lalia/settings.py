@@ -233,7 +233,7 @@ class RandomEncoder(_Settings):
     """A small encoder made from its architecture's config, with random weights."""
 
     random: str
-    """The architecture: wav2vec2, hubert, wavlm or whisper."""
+    """The architecture, such as wav2vec2, hubert, wavlm, whisper, w2v-bert, ast or parakeet."""
     layers: Count = 2
     """The number of blocks."""
     width: Count = 64
@@ -373,6 +373,8 @@ class ModelSettings(_Settings):
     """A Hugging Face id, a folder, or ``{random: wavlm, layers: 2, width: 64, heads: 4}``."""
     revision: str | None = None
     """The branch, tag or commit of a Hugging Face id; null takes the default branch."""
+    context: Literal["full", "clip"] = "full"
+    """Whisper's: full is the 30 s of its training, silence included; clip is the recording alone, faster if short."""
     layers: Literal["last", "weighted"] | Annotated[int, Field(ge=0)] = "last"
     """Which depth is pooled: the last one normalised as the encoder's output, a learned mix of all, or a depth."""
     adapt: AdaptSettings = FrozenAdapt()

@@ -152,10 +152,9 @@ _KNOWN = (
 )
 FAMILIES: dict[str, Family] = {family.name: family for family in _KNOWN}
 
-# what lalia leaves out of every encoder: random depths, masked input, and a strided module behind the last block
+# what lalia leaves out of every encoder: masked input and a strided module behind the last block; and, by the ending of
+# their keys, random depths
 _SWITCHED_OFF = {
-    "layerdrop": 0.0,
-    "encoder_layerdrop": 0.0,
     "apply_spec_augment": False,
     "mask_time_prob": 0.0,
     "mask_feature_prob": 0.0,
@@ -209,6 +208,7 @@ def make_config(family: Family, values: Mapping[str, Any], origin: str) -> Any:
     known = architecture_keys(family)
     chosen = {key: value for key, value in values.items() if key in known}
     chosen |= {key: value for key, value in _SWITCHED_OFF.items() if key in known}
+    chosen |= {key: 0.0 for key in known if key.endswith("layerdrop")}
     try:
         return family.config_class(**chosen)
     except (StrictDataclassError, TypeError, ValueError) as error:
