@@ -327,9 +327,7 @@ def test_weights_missing_from_the_checkpoint_are_listed(saved: tuple[Path, dict[
     stored = load_file(folder / "model.safetensors")
     lost = [key for key in stored if "layers.1." in key and "norm" in key and "decoder" not in key]
     save_file({key: values for key, values in stored.items() if key not in lost}, folder / "model.safetensors")
-    with pytest.raises(
-        EncoderError, match=rf"{len(lost)} of the encoder's weights are not in .*layers\.1\..*norm"
-    ):
+    with pytest.raises(EncoderError, match=rf"{len(lost)} of the encoder's weights are not in .*layers\.1\..*norm"):
         load_encoder(folder)
 
 
