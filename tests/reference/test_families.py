@@ -1,6 +1,7 @@
 """Every family's depths against Hugging Face's own forward and feature extractor, with the same random weights."""
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -15,7 +16,8 @@ from lalia.model.encoders.load import encode
 from toy_encoders import ENCODERS, make_encoder, noise
 
 DEPTHS = [0, 1, 2, 3, "last"]
-ON_THE_CLIP = [name for name in ENCODERS if "whisper" not in name]
+# Hugging Face has no Whisper on the clip: it is compared below
+COMPARED = [name for name in ENCODERS if name != "whisper on the clip"]
 
 
 def fill(model: PreTrainedModel) -> None:
@@ -31,18 +33,22 @@ def fill(model: PreTrainedModel) -> None:
 
 def make_pair(name: str) -> tuple[SpeechEncoder, PreTrainedModel]:
     encoder = make_encoder(name, width=24, heads=3)
-    fill(encoder.model)
+    model = encoder.model["encoder"] if encoder.family == "whisper" else encoder.model
+    fill(model)
     # a copy: a config holds the attention implementation of its model
-    config = copy.deepcopy(encoder.model.config)
+    config = copy.deepcopy(model.config)
     reference = FAMILIES[encoder.family].model_class._from_config(config, attn_implementation="eager")
-    reference.load_state_dict(encoder.model.state_dict())
+    reference.load_state_dict(model.state_dict())
     return encoder, reference.eval()
 
 
 def hidden_states(encoder: SpeechEncoder, reference: PreTrainedModel, clip: Tensor) -> dict[object, Tensor]:
     """Return Hugging Face's hidden states of one clip by itself."""
     inputs = {"input_values": (clip[None] - clip.mean()) / (clip.var(unbiased=False) + 1e-7).sqrt()}
-    if encoder.source.features:
+    if encoder.family == "whisper":
+        extractor = WhisperFeatureExtractor(feature_size=80, chunk_length=2)
+        inputs = extractor(clip.numpy(), sampling_rate=16_000, return_tensors="pt")
+    elif encoder.source.features:
         extract = ClipFeatures(encoder.source.features, 16_000, "reference")
         inputs = extract(clip[None], [len(clip)])[0]
     with torch.no_grad():
@@ -50,35 +56,43 @@ def hidden_states(encoder: SpeechEncoder, reference: PreTrainedModel, clip: Tens
     return dict(enumerate(output.hidden_states)) | {"last": output.last_hidden_state}
 
 
-def assert_equal_on_real_frames(encoder: SpeechEncoder, frames: Tensor, expected: Tensor, clip: Tensor) -> None:
+def assert_equal_on_real_frames(encoder: SpeechEncoder, frames: Tensor, expected: Tensor, clip: Tensor) -> float:
+    """Return the largest difference, as a share of the largest value where that is above 1."""
     if encoder.family == "audio-spectrogram-transformer":
         is_real = encoder(clip[None], torch.tensor([len(clip)]), [0])[0].is_real[0]
         expected = expected[0, is_real]
     else:
         expected = expected[0, : len(frames)]
     # 1e-5 of the largest value: the values of deep pre-norm blocks are not of unit size
-    torch.testing.assert_close(frames, expected, atol=1e-5 * max(1.0, expected.abs().max().item()), rtol=0)
+    scale = max(1.0, expected.abs().max().item())
+    torch.testing.assert_close(frames, expected, atol=1e-5 * scale, rtol=0)
+    return (frames - expected).abs().max().item() / scale
 
 
-@pytest.mark.parametrize("name", ON_THE_CLIP)
-def test_a_clip_alone_has_hugging_faces_hidden_states_at_every_depth(name: str) -> None:
+@pytest.mark.parametrize("name", COMPARED)
+def test_a_clip_alone_has_hugging_faces_hidden_states_at_every_depth(
+    name: str, record_property: Callable[[str, object], None]
+) -> None:
     encoder, reference = make_pair(name)
     (clip,) = noise(16_001)
     expected = hidden_states(encoder, reference, clip)
     (frames,) = encode(encoder, [clip], DEPTHS)
     assert encoder.n_blocks + 2 == len(expected)
-    for depth in DEPTHS:
-        assert_equal_on_real_frames(encoder, frames[depth], expected[depth], clip)
+    differences = [assert_equal_on_real_frames(encoder, frames[depth], expected[depth], clip) for depth in DEPTHS]
+    record_property("difference", max(differences))
 
 
-@pytest.mark.parametrize("name", ON_THE_CLIP)
-def test_clips_in_a_padded_batch_have_the_hidden_states_of_each_alone(name: str) -> None:
+@pytest.mark.parametrize("name", COMPARED)
+def test_clips_in_a_padded_batch_have_the_hidden_states_of_each_alone(
+    name: str, record_property: Callable[[str, object], None]
+) -> None:
     encoder, reference = make_pair(name)
+    differences = []
     batch = noise(max(400, encoder.min_samples), 12_345, 31_999, 8_000)
     for clip, frames in zip(batch, encode(encoder, batch, DEPTHS), strict=True):
         expected = hidden_states(encoder, reference, clip)
-        for depth in DEPTHS:
-            assert_equal_on_real_frames(encoder, frames[depth], expected[depth], clip)
+        differences += [assert_equal_on_real_frames(encoder, frames[depth], expected[depth], clip) for depth in DEPTHS]
+    record_property("difference", max(differences))
 
 
 def test_a_full_spectrogram_has_all_tokens_of_hugging_face() -> None:
