@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
+from transformers.initialization import no_init_weights
 
 from lalia.errors import EncoderError, suggest
 from lalia.model.encoders.ast import ASTEncoder
@@ -259,20 +260,13 @@ def build_model(family: Family, config: Any, origin: str, seed: int) -> Any:
 
 def build_without_weights(family: Family, config: Any, origin: str) -> Any:
     """Return Hugging Face's modules with NaN for weights, in the time that the memory takes."""
-    # random weights for a large encoder take seconds, to be overwritten at once: the meta device draws none
-    with torch.device("meta"):
+    # random weights for a large encoder take seconds, to be overwritten at once; buffers that no state dict holds, such
+    # as rotary frequencies, are computed all the same
+    with no_init_weights():
         model = make_modules(family, config, origin)
-    filled = {name for name, _ in model.named_parameters()} | set(model.state_dict())
-    fixed = {name for name, _ in model.named_buffers()} - filled
-    # buffers that no state dict holds, such as rotary frequencies, are computed, not read
-    computed = dict(make_modules(family, config, origin).named_buffers()) if fixed else {}
-    model.to_empty(device="cpu")
     with torch.no_grad():
         for values in model.state_dict().values():
             values.fill_(float("nan") if values.is_floating_point() else 0)
-        for name, buffer in model.named_buffers():
-            if name in fixed:
-                buffer.copy_(computed[name])
     return model
 
 
