@@ -33,13 +33,15 @@ def make_rater(
 ):
     torch.manual_seed(1)
     encoder = encoder or make_encoder()
+    kind_of_pooling = {"kind": pooling} if isinstance(pooling, str) else pooling
+    pool = build_pooling(**{"hidden": 8, **kind_of_pooling}, width=encoder.width)
     head = build_head(
-        kind, method=method, width=encoder.width, n_traits=2, scale=SCALE, hidden=(8,), dropout=0.1, shared=shared
+        kind, method=method, width=pool.out_width, n_traits=2, scale=SCALE, hidden=(8,), dropout=0.1, shared=shared
     )
     return SpeechRater(
         encoder,
         layers=layers,
-        pooling=build_pooling(pooling, width=encoder.width, hidden=8),
+        pooling=pool,
         head=head,
         traits=traits,
         scale=SCALE,

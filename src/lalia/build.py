@@ -40,11 +40,15 @@ def build_rater(settings: RunSettings, traits: Sequence[str]) -> SpeechRater:
     scale = settings.data.scale.build()
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
+        pooling = build_pooling(width=encoder.width, **settings.model.pooling.model_dump())
+        head = build_head(
+            width=pooling.out_width, n_traits=len(traits), scale=scale, **settings.model.head.model_dump()
+        )
         rater = SpeechRater(
             encoder,
             layers=settings.model.layers,
-            pooling=build_pooling(width=encoder.width, **settings.model.pooling.model_dump()),
-            head=build_head(width=encoder.width, n_traits=len(traits), scale=scale, **settings.model.head.model_dump()),
+            pooling=pooling,
+            head=head,
             traits=tuple(traits),
             scale=scale,
             preprocessing=build_preprocessing(settings.audio, encoder),

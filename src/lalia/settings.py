@@ -311,16 +311,32 @@ class MaxPooling(_Settings):
     kind: Literal["max"] = "max"
 
 
+class StatisticsPooling(_Settings):
+    """The mean and the standard deviation of the real frames, one after the other."""
+
+    kind: Literal["statistics"] = "statistics"
+
+
 class AttentionPooling(_Settings):
-    """A learned weighted mean of the real frames."""
+    """A learned weighted mean of the real frames, or several."""
 
     kind: Literal["attention"] = "attention"
+    hidden: Count = 128
+    """The width of the layer that scores each frame."""
+    heads: Count = 1
+    """How many weighted means are taken, one after the other in the embedding."""
+
+
+class AttentiveStatisticsPooling(_Settings):
+    """A learned weighted mean and the standard deviation around it."""
+
+    kind: Literal["attentive_statistics"] = "attentive_statistics"
     hidden: Count = 128
     """The width of the layer that scores each frame."""
 
 
 PoolingSettings = Annotated[
-    Union[MeanPooling, MaxPooling, AttentionPooling],  # noqa: UP007
+    Union[MeanPooling, MaxPooling, StatisticsPooling, AttentionPooling, AttentiveStatisticsPooling],  # noqa: UP007
     Field(discriminator="kind"),
     _read_kind("mean"),
 ]

@@ -15,10 +15,11 @@ from lalia.data.audio import Preprocessing
 from lalia.errors import AudioError, ModelError, RaterError, suggest
 from lalia.model.encoders.base import Depth, SpeechEncoder
 from lalia.model.encoders.load import build_from_architecture
+from lalia.model.frames import join_windows
 from lalia.model.heads import Head, Scores, build_head
 from lalia.model.layer_mix import LayerMix
 from lalia.model.parameters import ParameterCount, count_encoder, count_head, count_parts
-from lalia.model.pooling import Pooling, build_pooling, join_windows
+from lalia.model.pooling import Pooling, build_pooling
 from lalia.model.saved_rater import (
     RaterConfig,
     check_weights,
@@ -208,7 +209,9 @@ class SpeechRater(nn.Module):
             with torch.random.fork_rng(devices=[]):
                 encoder = build_from_architecture(asdict(config.encoder))
                 pooling = build_pooling(**config.pooling, width=encoder.width)
-                head = build_head(**config.head, width=encoder.width, n_traits=len(config.traits), scale=config.scale)
+                head = build_head(
+                    **config.head, width=pooling.out_width, n_traits=len(config.traits), scale=config.scale
+                )
                 return cls(
                     encoder,
                     layers=config.layers,
@@ -263,8 +266,12 @@ class SpeechRater(nn.Module):
             raise ModelError(
                 f"Unknown layers {self.layers!r}. Choose last, weighted, or a depth from 0 to {encoder.n_blocks}."
             )
-        if self.head.layers.width != encoder.width:
-            raise ModelError(f"The head takes width {self.head.layers.width}, the encoder gives {encoder.width}.")
+        if self.pooling.width != encoder.width:
+            raise ModelError(f"The pooling takes width {self.pooling.width}, the encoder gives {encoder.width}.")
+        if self.head.layers.width != self.pooling.out_width:
+            raise ModelError(
+                f"The head takes width {self.head.layers.width}, the pooling gives {self.pooling.out_width}."
+            )
         if self.head.layers.n_traits != len(set(self.traits)) or not self.traits:
             raise ModelError(f"The head rates {self.head.layers.n_traits} traits, the names are {list(self.traits)}.")
         if given.rate_hz != encoder.rate_hz:
