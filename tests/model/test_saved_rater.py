@@ -9,7 +9,7 @@ from lalia.model.encoders.load import load_encoder
 from lalia.model.rater import SpeechRater
 from toy_rater import make_encoder, make_rater, make_waveform
 
-LAYERS = ["last", "weighted", 1]
+LAYERS = ["last", "weighted", 1, [1, -1], "last-2"]
 HEADS = [("binary", "cumulative"), ("ordinal", "cumulative"), ("ordinal", "corn"), ("regression", "cumulative")]
 
 
