@@ -4,12 +4,12 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal
 
 from torch import nn
 
 from lalia.errors import EncoderError, suggest
-from lalia.model.encoders.base import Depth, SpeechEncoder
+from lalia.model.encoders.base import SpeechEncoder
+from lalia.model.layer_mix import Layers, find_depths
 
 
 @dataclass(frozen=True)
@@ -99,12 +99,16 @@ def adapt_full(encoder: SpeechEncoder, train_stem: bool = True) -> Adaptation:
     return _train_only(encoder, "full", chosen)
 
 
-def freeze_unused(encoder: SpeechEncoder, layers: Depth | Literal["weighted"]) -> None:
-    """Freeze what lies above the depth that is pooled: it would train without ever being used.
+def freeze_unused(encoder: SpeechEncoder, layers: Layers) -> None:
+    """Freeze what lies above the highest depth that is pooled: it would train without ever being used.
 
     Args:
         encoder: adapted, changed in place.
-        layers: a depth, ``"last"``, or ``"weighted"`` for all depths, which leaves out the norm behind the last one.
+        layers: as for ``lalia.model.layer_mix.find_depths``; all but ``"last"`` leave out the norm behind the last
+            depth.
+
+    Raises:
+        ModelError: if the encoder has no such depths.
 
     Example:
         >>> from lalia.model.encoders.load import load_encoder
@@ -114,9 +118,10 @@ def freeze_unused(encoder: SpeechEncoder, layers: Depth | Literal["weighted"]) -
         >>> any(parameter.requires_grad for parameter in encoder.blocks[1].parameters())
         False
     """
-    if layers == "last":
+    depths = [depth for depth in find_depths(layers, encoder.n_blocks) if depth != "last"]
+    if not depths:
         return
-    highest = encoder.n_blocks if layers == "weighted" else int(layers)
+    highest = max(depths)
     unused: list[nn.Module] = [*encoder.blocks[highest:]]
     if highest < encoder.n_blocks or not encoder.last_depth_is_normalized:
         unused += encoder.output_modules
