@@ -1,4 +1,17 @@
-"""Running an encoder in tests."""
+"""Small encoders of every family, and running them in tests."""
+
+from lalia.model.encoders.families import FAMILIES
+from lalia.model.encoders.load import load_encoder
+
+FAMILY_NAMES = sorted(FAMILIES)
+
+# a context of one second; the others take clips as they come
+CONFIGS = {"whisper": {"max_source_positions": 50}}
+
+
+def make_small(family, layers=3, seed=0, **config):
+    config = {**CONFIGS.get(family, {}), **config}
+    return load_encoder({"random": family, "layers": layers, "width": 16, "heads": 2, "seed": seed, "config": config})
 
 
 def run(encoder, waveforms, n_samples, depths):
