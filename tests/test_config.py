@@ -176,3 +176,62 @@ def test_a_missing_file_is_named(tmp_path):
 def test_an_override_without_a_value_is_refused(run_yaml):
     with pytest.raises(ConfigError, match=r"Cannot read the override 'train'\. Write key.path=value"):
         load_config(run_yaml, ["train"])
+
+
+# --- adaptations ------------------------------------------------------------------------------------------------------
+
+
+def adapt_settings(tmp_path, adapt, *overrides):
+    path = tmp_path / "run.yaml"
+    path.write_text(f"data: {{metadata: m.csv}}\nmodel: {{encoder: a/b, adapt: {adapt}}}\n")
+    return load_config(path, list(overrides)).model.adapt
+
+
+@pytest.mark.parametrize(
+    ("short", "written_out"),
+    [
+        ("all", "{kind: frozen}"),
+        ("half", "{kind: partial, last: 0.5}"),
+        ("exclude-last", "{kind: partial, last: 1}"),
+        ("required-only", "{kind: full, train_features: false}"),
+        ("optional", "{kind: full, train_stem: false}"),
+        (
+            "{kind: layer, unfreeze: [11, -1, encoder.layers.3]}",
+            "{kind: partial, unfreeze: [11, -1, encoder.layers.3]}",
+        ),
+        ("lora", "{kind: lora, rank: 8, alpha: 16, blocks: all}"),
+        ("{kind: lora, blocks: last 4}", "{kind: lora, blocks: {last: 4}}"),
+        ("{kind: ia3, blocks: last 0.5}", "{kind: ia3, blocks: {last: 0.5}}"),
+    ],
+)
+def test_short_names_of_adaptations_mean_what_the_table_says(tmp_path, short, written_out):
+    assert adapt_settings(tmp_path, short) == adapt_settings(tmp_path, written_out)
+
+
+def test_a_short_name_can_be_changed_by_an_override(tmp_path):
+    found = adapt_settings(tmp_path, "half", "model.adapt.last=3")
+    assert (found.kind, found.last) == ("partial", 3)
+
+
+@pytest.mark.parametrize(
+    ("adapt", "message"),
+    [
+        ("layer", "model.adapt: give either last or unfreeze"),
+        ("most", "model.adapt.kind must be one of .*'lora'.*, got 'most'"),
+        ("{kind: lora, rank: 0}", "model.adapt.rank must be at least 1, got 0"),
+        ("{kind: lora, rnk: 4}", r"model.adapt.rnk is not a setting \(did you mean model.adapt.rank\?\)"),
+        ("{kind: lora, blocks: {last: 0}}", "last must be 1 or more blocks"),
+        ("{kind: lora, blocks: last few}", "model.adapt.blocks"),
+        ("{kind: adalora, rank: 12}", "start_rank must be more than rank, got 12 and 12"),
+        ("{kind: adalora, warmup: 0.5, settle: 0.5}", "together less than 1"),
+        ("{kind: soft_prompt, length: 0}", "model.adapt.length must be at least 1, got 0"),
+    ],
+)
+def test_an_adaptation_that_cannot_be_is_refused(tmp_path, adapt, message):
+    with pytest.raises(ConfigError, match=message):
+        adapt_settings(tmp_path, adapt)
+
+
+def test_adalora_does_not_go_with_gradual_unfreezing(tmp_path):
+    with pytest.raises(ConfigError, match="train.unfreeze_every does not go with adalora"):
+        adapt_settings(tmp_path, "adalora", "train.unfreeze_every=1")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from lalia.config import load_config
+from lalia.config import identity_json, load_config
 from lalia.data.splits import read_split
 from lalia.errors import AudioError, RunError
 from lalia.evaluation.predict import predict_files
@@ -179,6 +179,33 @@ def test_new_recordings_are_rated_one_row_per_recording_and_trait(run, corpus, t
     predicted = pd.read_csv(run / "predictions.csv").set_index(["recording", "trait"])["score"]
     for row in rated[rated["recording"] == "a"].itertuples():
         assert row.score == pytest.approx(predicted[("S001_1", row.trait)], abs=1e-5)
+
+
+ADAPTED = ["{kind: lora, rank: 2}", "{kind: ia3}", "{kind: adalora, rank: 1, start_rank: 2}", "soft_prompt", "half"]
+
+
+@pytest.mark.parametrize("adapt", ADAPTED)
+def test_every_adaptation_runs_from_settings_to_report_and_is_saved_without_its_encoder(own_corpus, tmp_path, adapt):
+    settings = quick_settings(
+        own_corpus, tmp_path, f"model.adapt={adapt}", "model.save_encoder=false", "model.encoder.layers=2"
+    )
+    folder = train(settings)
+    whole = sum(p.numel() for p in prepare(settings).rater.parameters())
+    for name in ("model", "model-last"):
+        assert (folder / name / "model.safetensors").stat().st_size < 4 * whole
+    before = {name: (folder / name).read_bytes() for name in ("metrics.json", "predictions.csv")}
+    evaluate_run(folder)
+    assert before == {name: (folder / name).read_bytes() for name in before}
+    recordings = pd.DataFrame({"recording": ["a"], "path": [str(own_corpus / "audio" / "S001_1.wav")]})
+    for place in (folder, folder / "model"):
+        assert predict_files(place, recordings, tmp_path / "out.csv") == {}
+    history = pd.read_csv(folder / "history.csv")
+    assert history["adapter_learning_rate"].notna().all() == (adapt != "half")
+
+
+def test_saving_without_the_encoder_is_the_same_run(corpus, tmp_path):
+    settings = quick_settings(corpus, tmp_path), quick_settings(corpus, tmp_path, "model.save_encoder=false")
+    assert identity_json(settings[0]) == identity_json(settings[1])
 
 
 @pytest.mark.parametrize("head", ["binary", "ordinal", "{kind: ordinal, method: corn}", "regression"])

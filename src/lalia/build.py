@@ -1,26 +1,36 @@
 """From settings to components: the only file that knows both."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 
+from lalia.config import load_config
 from lalia.data.audio import Preprocessing
 from lalia.errors import ModelError, list_some
 from lalia.model.adapt import Adaptation, adapt_frozen, adapt_full, adapt_partial, freeze_unused
+from lalia.model.adapters import adapt_adalora, adapt_ia3, adapt_lora, adapt_soft_prompt
 from lalia.model.encoders.base import SpeechEncoder
 from lalia.model.encoders.load import load_encoder
 from lalia.model.heads import build_head
 from lalia.model.layer_mix import build_layer_mix
 from lalia.model.pooling import build_pooling
 from lalia.model.rater import SpeechRater
+from lalia.model.saved_rater import find_rater, read_config
 from lalia.settings import (
+    AdaLoraAdapt,
     AdaptSettings,
     AudioSettings,
     FrozenAdapt,
     FullAdapt,
+    IA3Adapt,
+    LastBlocks,
+    LoraAdapt,
     PartialAdapt,
     RandomEncoder,
     RunSettings,
+    SoftPromptAdapt,
 )
 
 
@@ -36,7 +46,9 @@ def build_rater(settings: RunSettings, traits: Sequence[str]) -> SpeechRater:
         ModelError: if the parts do not fit together.
     """
     encoder = build_encoder(settings)
-    adapt_encoder(encoder, settings.model.adapt)
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        adapt_encoder(encoder, settings.model.adapt)
     freeze_unused(encoder, settings.model.layers)
     scale = settings.data.scale.build()
     with torch.random.fork_rng():
@@ -70,6 +82,23 @@ def build_encoder(settings: RunSettings) -> SpeechEncoder:
     )
 
 
+def load_rater(folder: str | Path) -> SpeechRater:
+    """Read a rater; where it was saved without its encoder and lies in a run's folder, on the encoder of that run.
+
+    Args:
+        folder: of a run, or of the rater itself.
+
+    Raises:
+        RaterError: if the rater cannot be read, or its encoder is not what it was.
+        ConfigError: if the settings of its run cannot be read.
+    """
+    found = find_rater(Path(folder))
+    settings = found.parent / "config.yaml"
+    if read_config(found).holds_encoder or not settings.is_file():
+        return SpeechRater.from_pretrained(found)
+    return SpeechRater.from_pretrained(found, encoder=build_encoder(load_config(settings)))
+
+
 def build_preprocessing(audio: AudioSettings, encoder: SpeechEncoder) -> Preprocessing:
     """Say how a file becomes windows of samples for an encoder."""
     return Preprocessing(
@@ -96,11 +125,30 @@ def check_gradients(rater: SpeechRater) -> None:
 
 
 def adapt_encoder(encoder: SpeechEncoder, adapt: AdaptSettings) -> Adaptation:
-    """Set what of an encoder trains."""
+    """Set what of an encoder trains, and add what is to be added."""
     match adapt:
         case FrozenAdapt():
             return adapt_frozen(encoder)
         case PartialAdapt():
             return adapt_partial(encoder, last=adapt.last, unfreeze=adapt.unfreeze)
         case FullAdapt():
-            return adapt_full(encoder, train_stem=adapt.train_stem)
+            return adapt_full(encoder, **adapt.model_dump(exclude={"kind"}))
+        case LoraAdapt():
+            return adapt_lora(encoder, **_adapter_arguments(adapt))
+        case IA3Adapt():
+            return adapt_ia3(encoder, **_adapter_arguments(adapt))
+        case AdaLoraAdapt():
+            return adapt_adalora(encoder, **_adapter_arguments(adapt))
+        case SoftPromptAdapt():
+            return adapt_soft_prompt(encoder, length=adapt.length, deep=adapt.deep)
+
+
+def _adapter_arguments(adapt: LoraAdapt | IA3Adapt | AdaLoraAdapt) -> dict[str, Any]:
+    arguments = adapt.model_dump(exclude={"kind", "blocks"})
+    match adapt.blocks:
+        case "all":
+            return arguments
+        case LastBlocks(last=last):
+            return {**arguments, "last": last}
+        case numbers:
+            return {**arguments, "blocks": numbers}

@@ -90,6 +90,7 @@ def identity_json(settings: RunSettings) -> str:
         values["data"].pop(key)
     values["split"].pop("path", None)
     values["train"].pop("workers")
+    values["model"].pop("save_encoder")
     return json.dumps(values, sort_keys=True, allow_nan=False)
 
 

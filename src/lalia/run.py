@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from lalia.build import load_rater
 from lalia.config import save_config
 from lalia.data.dataset import RecordingDataset
 from lalia.data.splits import read_split, write_split
@@ -70,9 +71,9 @@ def train(
 
     result = _fit(settings, prepared, folder, resume=resume, progress=progress)
     _write_history(result, folder)
-    _save_last(prepared.rater, result, folder)
+    _save_last(prepared.rater, result, folder, settings)
     thresholds = decide(prepared, settings, progress)
-    prepared.rater.save_pretrained(folder / "model")
+    prepared.rater.save_pretrained(folder / "model", encoder_weights=settings.model.save_encoder)
     _write_numbers(prepared, settings, folder, progress)
 
     manifest |= {
@@ -104,7 +105,7 @@ def evaluate_run(run: str | Path, progress: Progress | None = None) -> Path:
             "Train a new run, or rate the new recordings with: lalia predict"
         )
     split = read_split(folder / "split.csv", prepared.table, sha256=manifest["hashes"]["split"])
-    rater = SpeechRater.from_pretrained(folder / "model")
+    rater = load_rater(folder / "model")
     _write_numbers(replace(prepared, split=split, rater=rater), settings, folder, progress)
     write_report(folder)
     return folder
@@ -133,10 +134,10 @@ def _write_history(result: FitResult, folder: Path) -> None:
         pd.DataFrame(result.history).to_csv(temporary, index=False, lineterminator="\n")
 
 
-def _save_last(rater: SpeechRater, result: FitResult, folder: Path) -> None:
+def _save_last(rater: SpeechRater, result: FitResult, folder: Path, settings: RunSettings) -> None:
     """Save the rater of the last epoch, and give it the best weights back."""
     rater.load_state_dict(result.last, strict=False)
-    rater.save_pretrained(folder / "model-last")
+    rater.save_pretrained(folder / "model-last", encoder_weights=settings.model.save_encoder)
     rater.load_state_dict(result.best, strict=False)
 
 

@@ -4,7 +4,15 @@ import pytest
 import torch
 
 from lalia.errors import EncoderError
-from lalia.model.adapt import Adaptation, adapt_frozen, adapt_full, adapt_partial, freeze_unused
+from lalia.model.adapt import (
+    Adaptation,
+    adapt_frozen,
+    adapt_full,
+    adapt_partial,
+    freeze_unused,
+    own_changes,
+    train_from,
+)
 from lalia.model.encoders.base import SpeechEncoder
 from toy_encoders import FAMILIES, make_encoder, run
 
@@ -240,3 +248,51 @@ def test_whispers_norm_is_used_by_its_last_depth() -> None:
     adapt_full(encoder)
     freeze_unused(encoder, "weighted")
     assert "encoder.layer_norm.weight" in trainable(encoder)
+
+
+@pytest.mark.parametrize(
+    ("off", "frozen"),
+    [
+        ("train_stem", {"feature_extractor", "feature_projection", "encoder.pos_conv_embed"}),
+        ("train_features", {"feature_extractor", "feature_projection"}),
+        ("train_positions", {"encoder.pos_conv_embed", "rel_attn_embed", "gru_rel_pos_linear", "gru_rel_pos_const"}),
+    ],
+)
+def test_full_freezes_the_kinds_that_are_switched_off(off: str, frozen: set[str]) -> None:
+    encoder = small("wavlm")
+    declared = set(adapt_full(encoder, **{off: False}).trainable)
+    left_out = {path for path, _ in encoder.model.named_parameters()} - declared
+    assert all(any(part in path for part in frozen) for path in left_out)
+    assert all(any(part in path for path in left_out) for part in frozen)
+    assert not any(part in path for path in declared for part in frozen)
+
+
+def test_full_without_norms_trains_everything_but_norm_layers() -> None:
+    encoder = small("wavlm")
+    declared = set(adapt_full(encoder, train_norms=False).trainable)
+    left_out = {path for path, _ in encoder.model.named_parameters()} - declared
+    norms = {f"{path}." for path, each in encoder.model.named_modules() if isinstance(each, torch.nn.LayerNorm)}
+    assert left_out == {path for path, _ in encoder.model.named_parameters() if path.startswith(tuple(norms))}
+
+
+def test_without_features_the_norm_beside_the_blocks_still_trains_where_it_is_part_of_the_stem() -> None:
+    encoder = small("hubert", do_stable_layer_norm=False)
+    declared = adapt_full(encoder, train_features=False).trainable
+    assert {path.split(".")[1] for path in declared} == {"pos_conv_embed", "layer_norm", "layers"}
+
+
+def test_what_trained_before_is_remembered_when_something_else_trains() -> None:
+    encoder = small("hubert")
+    first = set(adapt_partial(encoder, unfreeze=[1]).trainable)
+    second = set(adapt_partial(encoder, unfreeze=[2]).trainable)
+    assert own_changes(encoder) == first | second
+
+
+def test_training_from_a_depth_leaves_what_is_below_frozen() -> None:
+    encoder = small("hubert")
+    declared = adapt_full(encoder).trainable
+    train_from(encoder, declared, 2)
+    assert {path.split(".")[2] for path in trainable(encoder) if ".layers." in path} == {"1", "2"}
+    assert encoder.first_changing_depth == 2
+    train_from(encoder, declared, 0)
+    assert trainable(encoder) == set(declared)

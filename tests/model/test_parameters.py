@@ -1,5 +1,6 @@
 import pytest
 
+from lalia.model.adapters import adapt_lora, adapt_soft_prompt
 from toy_rater import make_encoder, make_rater
 
 
@@ -31,3 +32,15 @@ def test_separate_heads_have_a_row_per_trait_and_none_that_is_shared():
     names = [row.module for row in make_rater(shared=False).parameter_table()]
     assert names[-2:] == ["head, breathy", "head, slow_rate"]
     assert "head, shared" not in names
+
+
+def test_adapters_count_in_their_block_and_a_prompt_has_its_row():
+    encoder = make_encoder()
+    adapt_lora(encoder, rank=2, targets=["q_proj"], last=1)
+    rows = {row.module: row for row in make_rater(encoder=encoder).parameter_table()}
+    assert (rows["block 1"].trainable, rows["block 2"].trainable) == (0, 2 * 2 * 16)
+    assert rows["block 2"].frozen > 0
+    prompted = make_encoder()
+    adapt_soft_prompt(prompted, length=5, deep=True)
+    rows = {row.module: row for row in make_rater(encoder=prompted).parameter_table()}
+    assert rows["prompt"] == ("prompt", 2 * 5 * 16, 0)

@@ -29,8 +29,9 @@ def count_parts(parts: Mapping[str, Iterable[nn.Module]]) -> list[ParameterCount
 
 
 def count_encoder(encoder: SpeechEncoder) -> list[ParameterCount]:
-    """Count the parameters of the stem, each block and what follows them, and of what is in none of them."""
+    """Count the parameters of the stem, a prompt, each block with its adapters, what follows, and what is in none."""
     parts: dict[str, Sequence[nn.Module]] = {"stem": encoder.stem_modules}
+    parts["prompt"] = [] if encoder.prompt is None else [encoder.prompt]
     parts |= {f"block {depth}": [block] for depth, block in enumerate(encoder.blocks, start=1)}
     parts["output"] = encoder.output_modules
     counted = {id(p) for modules in parts.values() for module in modules for p in module.parameters()}

@@ -12,9 +12,12 @@ from torch import Tensor, nn
 
 import lalia
 from lalia.data.audio import Preprocessing
-from lalia.errors import AudioError, ModelError, RaterError, suggest
+from lalia.errors import AudioError, EncoderError, ModelError, RaterError, suggest
+from lalia.model.adapt import adapt_frozen, own_changes
+from lalia.model.adapters import add_again, merge_adapters
+from lalia.model.base_weights import check_shared, check_source, hash_shared, shared_weights
 from lalia.model.encoders.base import SpeechEncoder
-from lalia.model.encoders.load import build_from_architecture
+from lalia.model.encoders.load import build_from_architecture, load_encoder
 from lalia.model.frames import join_windows
 from lalia.model.heads import Head, Scores, build_head
 from lalia.model.layer_mix import Layers, build_layer_mix
@@ -142,11 +145,15 @@ class SpeechRater(nn.Module):
         finally:
             self.train(was_training)
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write the rater to a folder: ``config.json`` and ``model.safetensors``, the encoder's weights included.
+    def save_pretrained(self, folder: str | Path, *, encoder_weights: bool = True) -> None:
+        """Write the rater to a folder: ``config.json`` and ``model.safetensors``.
 
         Args:
             folder: a new one appears complete or not at all; in an existing one the two files are replaced.
+            encoder_weights: whether all of the encoder's weights go along, so that nothing outside the folder is
+                needed. Without, only those that training may have changed do: adapters, a prompt, unfrozen weights.
+                The others are then read from the encoder's own checkpoint when the rater is loaded, and must be the
+                same.
 
         Raises:
             RaterError: if the folder cannot be written.
@@ -154,6 +161,9 @@ class SpeechRater(nn.Module):
         """
         self._check_thresholds()
         weights = _own_storage(self.state_dict())
+        if not encoder_weights:
+            shared = {f"encoder.model.{path}" for path in shared_weights(self.encoder)}
+            weights = {name: weight for name, weight in weights.items() if name not in shared}
         config = RaterConfig(
             lalia=lalia.__version__,
             traits=self.traits,
@@ -164,31 +174,63 @@ class SpeechRater(nn.Module):
             head=self.head.config,
             thresholds=self.thresholds,
             encoder=self.encoder.source,
+            adaptation=self.encoder.added,
+            changed=tuple(sorted(own_changes(self.encoder))),
+            holds_encoder=encoder_weights,
+            encoder_sha256=hash_shared(self.encoder),
             weights_sha256=hash_weights(weights),
         )
         write_rater(Path(folder).absolute(), config, weights)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, device: str | torch.device = "cpu") -> Self:
+    def from_pretrained(
+        cls, folder: str | Path, device: str | torch.device = "cpu", *, encoder: SpeechEncoder | None = None
+    ) -> Self:
         """Read a rater that ``save_pretrained`` wrote; it gives the same scores.
 
         Args:
             folder: the rater's, or that of the run which holds it as ``model``.
             device: where the rater goes.
+            encoder: as it was before training, to put the rater's changes on; changed in place. None builds it, or
+                where the rater was saved without its encoder's weights, loads it by its name and revision.
 
         Returns:
             The rater in eval mode, its encoder frozen.
 
         Raises:
-            RaterError: if files are missing, damaged, of another format, or do not fit each other.
+            RaterError: if files are missing, damaged, of another format, or do not fit each other; or the encoder is
+                another one than the rater was trained on, at another revision, or has other weights.
         """
         found = find_rater(Path(folder))
         config = read_config(found)
         weights = read_weights(found, config)
-        rater = cls._build(config, found)
-        check_weights(rater.state_dict(), weights, found)
-        rater.load_state_dict(weights)
+        is_given = encoder is not None or not config.holds_encoder
+        if not config.holds_encoder and encoder is None:
+            encoder = _load_base(config, found)
+        if encoder is not None:
+            check_source(encoder, config, found)
+        rater = cls._build(config, found, encoder)
+        expected = rater.state_dict()
+        if is_given:
+            check_shared(rater.encoder, config, found)
+        if not config.holds_encoder:
+            for path in shared_weights(rater.encoder):
+                del expected[f"encoder.model.{path}"]
+        check_weights(expected, weights, found)
+        rater.load_state_dict(weights, strict=False)
         return rater.to(device).eval()
+
+    def merge(self) -> Self:
+        """Fold the encoder's adapters into its weights; the scores stay the same.
+
+        ``encoder.model`` is then Hugging Face's own, without a trace of adapters: its ``state_dict`` fits transformers'
+        class. A rater without adapters is left as it is.
+
+        Raises:
+            ModelError: if the encoder has a soft prompt, which is no change of weights.
+        """
+        merge_adapters(self.encoder)
+        return self
 
     def parameter_table(self) -> list[ParameterCount]:
         """Return the parameters of each part that has any: stem, blocks, norm, mix, pooling, head.
@@ -202,11 +244,15 @@ class SpeechRater(nn.Module):
         ]
 
     @classmethod
-    def _build(cls, config: RaterConfig, folder: Path) -> Self:
+    def _build(cls, config: RaterConfig, folder: Path, encoder: SpeechEncoder | None) -> Self:
         try:
             # the weights are random until the saved ones are read: leave the caller's random state as it was
             with torch.random.fork_rng(devices=[]):
-                encoder = build_from_architecture(asdict(config.encoder))
+                if encoder is None:
+                    encoder = build_from_architecture(asdict(config.encoder))
+                adapt_frozen(encoder)
+                add_again(encoder, config.adaptation)
+                encoder.changed = frozenset(config.changed)
                 width = build_layer_mix(config.layers, n_blocks=encoder.n_blocks, width=encoder.width).out_width
                 pooling = build_pooling(**config.pooling, width=width)
                 head = build_head(
@@ -223,6 +269,7 @@ class SpeechRater(nn.Module):
                     thresholds=config.thresholds,
                 )
         except (
+            KeyError,
             TypeError,
             ValueError,
             RuntimeError,
@@ -286,6 +333,18 @@ class SpeechRater(nn.Module):
                 raise ModelError(f"A threshold is given for '{trait}', which is no trait.{suggest(trait, self.traits)}")
             if not 0 <= threshold <= 1:
                 raise ModelError(f"The threshold of '{trait}' must be a probability, got {threshold}.")
+
+
+def _load_base(config: RaterConfig, folder: Path) -> SpeechEncoder:
+    source = config.encoder
+    hint = "Give it: SpeechRater.from_pretrained(folder, encoder=load_encoder(...))."
+    missing = f"The rater in '{folder}' was saved without the weights of its encoder {source.name}"
+    if source.name.startswith("random:"):
+        raise RaterError(f"{missing}, whose seed is not known. {hint}")
+    try:
+        return load_encoder(source.name, revision=source.revision, normalize=source.normalize)
+    except EncoderError as cause:
+        raise RaterError(f"{missing}, which cannot be loaded. {cause} {hint}") from cause
 
 
 def _own_storage(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -49,6 +49,14 @@ class RaterConfig(BaseModel):
     """Per trait, the probability from which on it counts as present."""
     encoder: EncoderSource
     """The architecture of the encoder and where it comes from."""
+    adaptation: dict[str, Any] = Field(default_factory=dict)
+    """The adapters or the prompt that the encoder was given, empty for none."""
+    changed: tuple[str, ...] = ()
+    """The encoder's own parameters that training may have changed, by their paths in Hugging Face's model."""
+    holds_encoder: bool = True
+    """Whether ``model.safetensors`` holds the encoder's unchanged weights too."""
+    encoder_sha256: str | None = None
+    """The hash of the encoder's unchanged weights."""
     weights_sha256: str
     """The hash of all weights; ``model.safetensors`` carries it too, so that a mixed pair of files is noticed."""
 

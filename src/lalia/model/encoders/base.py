@@ -1,16 +1,20 @@
 """What every speech encoder offers: a stem, numbered blocks, and a mask of the frames that hold speech."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from lalia.errors import EncoderError
-from lalia.model.encoders.module_tree import find_blocks, topmost_without
+from lalia.model.encoders.module_tree import find_blocks, topmost_without, wraps_layer
+from lalia.model.soft_prompt import SoftPrompt
+
+if TYPE_CHECKING:
+    from lalia.model.rank_allocation import RankAllocation
 
 Depth = int | Literal["last"]
 
@@ -73,11 +77,18 @@ class SpeechEncoder(nn.Module, ABC):
     Attributes:
         last_depth_is_normalized: whether the output modules belong to the last depth, as in Whisper, or only to the
             encoder's own output, as in pre-norm models.
+        takes_prompt: whether learned vectors can stand before the frames; False where the blocks take every position
+            for one of a frame.
         first_changing_depth: the lowest depth whose values can change in training, ``n_blocks + 1`` if none can. All
             below it runs without gradients and in eval mode.
+        prompt: learned vectors before the frames of depth 0, None without.
+        added: what adapters or a prompt were added, as JSON; all that is needed to add them again.
+        ranks: what AdaLoRA does around each optimiser step, None without it.
+        changed: the paths of Hugging Face's own parameters that trained earlier and so may differ from the checkpoint.
     """
 
     last_depth_is_normalized: ClassVar[bool] = False
+    takes_prompt: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -99,6 +110,10 @@ class SpeechEncoder(nn.Module, ABC):
         self.min_samples = self._find_shortest() if min_samples is None else min_samples
         self.max_samples = max_samples
         self.first_changing_depth = self.n_blocks + 1
+        self.prompt: SoftPrompt | None = None
+        self.added: dict[str, Any] = {}
+        self.ranks: RankAllocation | None = None
+        self.changed: frozenset[str] = frozenset()
         self.eval()
 
     @property
@@ -195,25 +210,33 @@ class SpeechEncoder(nn.Module, ABC):
             depths: as for ``forward``, none below ``depth``.
 
         Raises:
-            EncoderError: if there is no such depth, or one lies below ``depth``.
+            EncoderError: if there is no such depth, one lies below ``depth``, or a soft prompt would have to be there
+                already.
         """
         highest = self.check_depths(depths, lowest=depth)
+        if self.prompt is not None and depth > 0:
+            raise EncoderError(f"With a soft prompt frames are computed from those of depth 0, not of depth {depth}.")
         found: dict[Depth, Frames] = {}
         with self._gradients_at(depth + 1):
-            context = self.context(frames)
+            inner = frames if self.prompt is None else Frames(*self.prompt.put_before(*frames))
+            context = self.context(inner)
         for number in range(depth, highest + 1):
             if number > depth:
                 with self._gradients_at(number):
-                    frames = Frames(self.block(number, frames.values, context), frames.is_real)
+                    values = inner.values if self.prompt is None else self.prompt.renew(number, inner.values)
+                    inner = Frames(self.block(number, values, context), inner.is_real)
             if number in depths:
-                found[number] = frames
+                found[number] = self._without_prompt(inner) if number > depth else frames
         if "last" in depths:
             with self._gradients_at(self.n_blocks):
-                found["last"] = self.finish(frames)
+                found["last"] = self.finish(self._without_prompt(inner))
         return found
 
     def train(self, mode: bool = True) -> "SpeechEncoder":
-        """Set training mode where something trains; what is frozen stays in eval mode, without dropout."""
+        """Set training mode where something trains; what is frozen stays in eval mode, without dropout.
+
+        A block with adapters is in training mode as a whole: what they learn is an update of the block.
+        """
         super().train(False)
         self.training = mode
         if mode:
@@ -222,17 +245,28 @@ class SpeechEncoder(nn.Module, ABC):
             for depth, module in [*stem, *enumerate(self.blocks, start=1)]:
                 trains = stem_trains if depth == 0 else has_trainable(module)
                 if trains and depth >= self.first_changing_depth:
-                    _set_training(module)
+                    _set_training(module, whole=any(wraps_layer(each) for each in module.modules()))
         return self
 
+    def adaptable(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield all parameters that can train with their paths: within ``model``, or ``prompt.`` and the rest."""
+        yield from self.model.named_parameters()
+        if self.prompt is not None:
+            yield from self.prompt.named_parameters(prefix="prompt")
+
     def depth_of(self, path: str) -> int:
-        """Return the depth at which a parameter or module first acts, from its path within ``model``."""
-        for depth, block in enumerate(self.blocks, start=1):
-            prefix = self.path_of(block)
-            if path == prefix or path.startswith(f"{prefix}."):
-                return depth
+        """Return the depth at which a parameter or module first acts, from its path as ``adaptable`` gives it."""
+        if path.startswith("prompt."):
+            # prompt.vectors.0 is what the first block takes in
+            return int(path.split(".")[2]) + 1
+        if self._blocks_path is not None and path.startswith(f"{self._blocks_path}."):
+            return int(path.removeprefix(f"{self._blocks_path}.").partition(".")[0]) + 1
+        return self.n_blocks if self.is_behind_blocks(path) else 0
+
+    def is_behind_blocks(self, path: str) -> bool:
+        """Return whether a parameter or module belongs to ``output_modules``."""
         behind = [self.path_of(module) for module in self.output_modules]
-        return self.n_blocks if any(f"{path}.".startswith(f"{each}.") for each in behind) else 0
+        return any(f"{path}.".startswith(f"{each}.") for each in behind)
 
     def path_of(self, wanted: nn.Module) -> str:
         """Return the path of a module within ``model``."""
@@ -291,6 +325,9 @@ class SpeechEncoder(nn.Module, ABC):
         counts = self.count_frames(torch.arange(1, self.rate_hz + 1))
         return int((counts > 0).int().argmax()) + 1
 
+    def _without_prompt(self, frames: Frames) -> Frames:
+        return frames if self.prompt is None else Frames(*(self.prompt.strip(each) for each in frames))
+
     def _gradients_at(self, depth: int) -> AbstractContextManager[Any]:
         return torch.set_grad_enabled(torch.is_grad_enabled() and depth >= self.first_changing_depth)
 
@@ -300,15 +337,15 @@ def has_trainable(module: nn.Module) -> bool:
     return any(parameter.requires_grad for parameter in module.parameters())
 
 
-def _set_training(module: nn.Module) -> None:
+def _set_training(module: nn.Module, whole: bool) -> None:
     # BatchNorm in training would make a score depend on the other recordings of the batch
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
         return
     module.training = True
     for child in module.children():
         # dropout has no parameters: it follows the module that holds it
-        if has_trainable(child) or next(child.parameters(), None) is None:
-            _set_training(child)
+        if whole or has_trainable(child) or next(child.parameters(), None) is None:
+            _set_training(child, whole)
 
 
 def mask_up_to(lengths: Tensor, width: int) -> Tensor:

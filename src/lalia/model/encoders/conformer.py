@@ -22,6 +22,9 @@ class ConformerEncoder(Wav2Vec2Encoder):
         source: where it comes from.
     """
 
+    # relative positions would count the vectors of a prompt as time
+    takes_prompt = False
+
     @property
     def output_modules(self) -> Sequence[nn.Module]:
         """The norm after the last block."""

@@ -52,6 +52,8 @@ class ParakeetEncoder(SpeechEncoder):
         source: where it comes from.
     """
 
+    takes_prompt: ClassVar[bool] = False
+
     def __init__(self, model: Any, source: EncoderSource) -> None:
         self._features = ClipFeatures(source.features, source.rate_hz, source.name)
         # the features are normalised over time: one mel frame has no variance
@@ -92,6 +94,7 @@ class LasrEncoder(SpeechEncoder):
     """
 
     last_depth_is_normalized: ClassVar[bool] = True
+    takes_prompt: ClassVar[bool] = False
 
     def __init__(self, model: Any, source: EncoderSource) -> None:
         self._features = ClipFeatures(source.features, source.rate_hz, source.name)

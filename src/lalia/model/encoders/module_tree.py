@@ -53,9 +53,42 @@ def topmost_without(model: Any, excluded: Iterable[nn.Module]) -> list[nn.Module
 
 def _all_attend(blocks: nn.ModuleList) -> bool:
     return len(blocks) > 0 and all(
-        any(_is_attention(name, module) for name, module in block.named_modules()) for block in blocks
+        any(is_attention(name, module) for name, module in block.named_modules()) for block in blocks
     )
 
 
-def _is_attention(name: str, module: nn.Module) -> bool:
+def is_attention(name: str, module: nn.Module) -> bool:
+    """Return whether a module is one of attention, by its path or its class."""
     return "attn" in name or "attention" in f"{name} {type(module).__name__}".lower()
+
+
+def wraps_layer(module: nn.Module) -> bool:
+    """Return whether a module is one of PEFT's adapters around a layer of the model."""
+    return "base_layer" in module._modules
+
+
+def added_parameters(model: Any) -> list[str]:
+    """Return the paths of the parameters that adapters add to a tree: all of an adapter's but those of its layer.
+
+    Example:
+        >>> adapter = nn.ModuleDict({"base_layer": nn.Linear(2, 2), "lora_A": nn.Linear(2, 1, bias=False)})
+        >>> added_parameters(nn.ModuleDict({"q_proj": adapter, "norm": nn.LayerNorm(2)}))
+        ['q_proj.lora_A.weight']
+    """
+    return [
+        f"{path}.{name}"
+        for path, module in model.named_modules()
+        if wraps_layer(module)
+        for name, _ in module.named_parameters()
+        if not name.startswith("base_layer.")
+    ]
+
+
+def plain_path(path: str) -> str:
+    """Return the path that a parameter has without adapters.
+
+    Example:
+        >>> plain_path("encoder.layers.0.attention.q_proj.base_layer.weight")
+        'encoder.layers.0.attention.q_proj.weight'
+    """
+    return path.replace(".base_layer.", ".")
