@@ -109,6 +109,16 @@ def test_text_is_short_for_a_kind(run_yaml):
     assert load_config(run_yaml, ["model.adapt=full"]).model.adapt == FullAdapt()
 
 
+def test_changing_the_architecture_of_a_random_encoder_drops_the_config_of_the_old_one(run_yaml):
+    text = (
+        "data: {metadata: t.csv}\nmodel: {encoder: {random: whisper, layers: 3, config: {max_source_positions: 200}}}\n"
+    )
+    settings = load_config(write(run_yaml, text), ["model.encoder={random: wavlm, width: 32}"])
+    assert settings.model.encoder == RandomEncoder(random="wavlm", width=32)
+    kept = load_config(run_yaml, ["model.encoder={random: whisper, width: 32}"]).model.encoder
+    assert (kept.layers, kept.config) == (3, {"max_source_positions": 200})
+
+
 def test_changing_a_kind_drops_the_settings_of_the_old_one(run_yaml):
     write(run_yaml, "data: {metadata: t.csv}\nmodel: {encoder: x, adapt: {kind: partial, last: 2}}\n")
     assert load_config(run_yaml, ["model.adapt.last=3"]).model.adapt == PartialAdapt(last=3)
