@@ -180,7 +180,8 @@ def _problems(error: ValidationError) -> Iterator[str]:
         elif kind == "union_tag_not_found":
             yield f"{place}.kind is missing"
         elif kind == "value_error":
-            yield f"{place}: {context['error']}" if place else str(context["error"])
+            said = str(context["error"]).removesuffix(".")
+            yield f"{place}: {said}" if place else said
         else:
             attempts.setdefault((place, _shown(value)), []).append(_plain(found["msg"]))
     for (place, shown), messages in attempts.items():
