@@ -60,6 +60,8 @@ def build_encoder(settings: RunSettings) -> SpeechEncoder:
         encoder.model_dump() if isinstance(encoder, RandomEncoder) else encoder,
         revision=settings.model.revision,
         normalize=settings.audio.normalize,
+        download_dir=settings.model.download_dir,
+        keep_download=settings.model.keep_download,
     )
 
 

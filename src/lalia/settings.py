@@ -373,6 +373,10 @@ class ModelSettings(_Settings):
     """A Hugging Face id, a folder, or ``{random: wavlm, layers: 2, width: 64, heads: 4}``."""
     revision: str | None = None
     """The branch, tag or commit of a Hugging Face id; null takes the default branch."""
+    download_dir: str | None = None
+    """Where a Hugging Face id is downloaded to, a folder per id and commit; null is Hugging Face's cache."""
+    keep_download: bool = True
+    """Whether what had to be downloaded stays once it is loaded; what was there before always does."""
     layers: Literal["last", "weighted"] | Annotated[int, Field(ge=0)] = "last"
     """Which depth is pooled: the last one normalised as the encoder's output, a learned mix of all, or a depth."""
     adapt: AdaptSettings = FrozenAdapt()

@@ -22,6 +22,8 @@ def load_encoder(
     *,
     revision: str | None = None,
     normalize: Literal["auto"] | bool = "auto",
+    download_dir: str | Path | None = None,
+    keep_download: bool = True,
 ) -> SpeechEncoder:
     """Return a speech encoder in float32, frozen and in eval mode.
 
@@ -36,10 +38,14 @@ def load_encoder(
             stands for is kept in ``source.revision``.
         normalize: whether waveforms get zero mean and unit variance before the stem; ``"auto"`` does as the encoder's
             preprocessor_config.json says, and does so for random encoders. Whisper ignores it.
+        download_dir: where an id is downloaded to, in the layout of Hugging Face's cache: a folder per id and commit,
+            found again without a network. None is that cache itself.
+        keep_download: False removes what this call had to download once it is loaded; what was there before, and any
+            folder that is given, stays.
 
     Raises:
-        EncoderError: if the encoder cannot be found, is of another family, or its weights cannot be read or are
-            incomplete.
+        EncoderError: if the encoder cannot be found, is of another family, or its weights cannot be read, are
+            incomplete, or more than the encoder has a place for.
 
     Example:
         >>> encoder = load_encoder({"random": "wavlm", "layers": 2, "width": 16, "heads": 2})
@@ -49,7 +55,9 @@ def load_encoder(
     if isinstance(encoder, str) and encoder.startswith("random:"):
         encoder = {"random": encoder.removeprefix("random:")}
     if not isinstance(encoder, Mapping):
-        return read_checkpoint(find_checkpoint(encoder, revision), normalize)
+        place = find_checkpoint(encoder, revision, download_dir=download_dir, keep_download=keep_download)
+        with place as checkpoint:
+            return read_checkpoint(checkpoint, normalize)
     unknown = [key for key in encoder if key not in _RANDOM_KEYS]
     if unknown or "random" not in encoder:
         key = unknown[0] if unknown else next(iter(encoder), "")
