@@ -30,6 +30,7 @@ ORDER = [
     "report",
     "run_folder",
     "run",
+    "push",
     "starter",
     "terminal",
     "cli",

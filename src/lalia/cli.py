@@ -165,6 +165,24 @@ def predict(
     typer.echo(f"Wrote {out}: {len(recordings) - len(problems)} recordings")
 
 
+@app.command()
+def push(
+    run: Annotated[Path, typer.Argument(help="The folder of a run, or of a saved rater.", metavar="RUN")],
+    repository: Annotated[str, typer.Argument(help="An id such as my-lab/hoarseness.", metavar="REPOSITORY")],
+    private: Annotated[bool, typer.Option("--private/--public", help="Who may see a new repository.")] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Upload nothing; write the folder that would go.")] = False,
+    out: Annotated[Path, typer.Option(help="With --dry-run, the folder to write.")] = Path("pushed"),
+) -> None:
+    """Upload a rater with its model card to the Hugging Face hub: weights and settings, no ids and no audio."""
+    from lalia.push import push as push_rater
+    from lalia.push import write_shared
+
+    if dry_run:
+        typer.echo(f"Wrote {write_shared(run, out)}: this would go to {repository}")
+    else:
+        typer.echo(f"Uploaded to {push_rater(run, repository, private=private)}")
+
+
 def _show_prepared(prepared: "Prepared") -> None:
     from lalia.prepare import describe_flow
     from lalia.terminal import show_table

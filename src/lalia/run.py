@@ -24,6 +24,7 @@ from lalia.model.layer_mix import WeightedDepths
 from lalia.model.rater import SpeechRater
 from lalia.prepare import Prepared, describe_flow, prepare
 from lalia.progress import Progress
+from lalia.report.card import write_card
 from lalia.report.page import write_report
 from lalia.run_folder import open_run_folder, read_manifest, read_run, run_path, start_manifest, write_manifest
 from lalia.settings import RunSettings
@@ -86,6 +87,7 @@ def train(
         "finished": True,
     }
     write_manifest(folder, manifest)
+    write_card(folder)
     write_report(folder)
     return folder
 
@@ -107,6 +109,7 @@ def evaluate_run(run: str | Path, progress: Progress | None = None) -> Path:
     split = read_split(folder / "split.csv", prepared.table, sha256=manifest["hashes"]["split"])
     rater = load_rater(folder / "model")
     _write_numbers(replace(prepared, split=split, rater=rater), settings, folder, progress)
+    write_card(folder)
     write_report(folder)
     return folder
 

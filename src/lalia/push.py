@@ -1,0 +1,91 @@
+"""Sharing a rater: its folder with its card, as files or as a repository of Hugging Face's hub."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from huggingface_hub import HfApi
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,
+    LocalTokenNotFoundError,
+    OfflineModeIsEnabled,
+)
+
+from lalia.errors import RunError
+from lalia.files import replacing_folder
+from lalia.model.saved_rater import CONFIG_FILE, WEIGHTS_FILE, find_rater
+from lalia.report.card import CARD_FILE, write_card
+
+SHARED_FILES = (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE)
+
+
+def push(run: str | Path, repository: str, *, private: bool = True) -> str:
+    """Upload a rater with its card to a repository of Hugging Face's hub, which is made where there is none.
+
+    Of the run nothing else goes: no ids, no paths, no audio, no predictions. The token is that of
+    ``huggingface_hub``: ``HF_TOKEN``, or what ``hf auth login`` stored.
+
+    Args:
+        run: the folder of a run, or of the rater itself.
+        repository: its id, such as ``my-lab/hoarseness``.
+        private: whether a new repository is private; one that exists stays as it is.
+
+    Returns:
+        The address of the repository.
+
+    Raises:
+        RaterError: if there is no rater.
+        RunError: if there is no token, it may not write, the id is none, or the hub cannot be reached.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = write_shared(run, Path(temporary) / "rater")
+        try:
+            api = HfApi()
+            created = api.create_repo(repository, private=private, exist_ok=True)
+            api.upload_folder(repo_id=created.repo_id, folder_path=folder, commit_message="Upload a rater of lalia")
+        except LocalTokenNotFoundError as cause:
+            raise RunError("No token of Hugging Face is known. Set HF_TOKEN, or log in with: hf auth login") from cause
+        except HFValidationError as cause:
+            raise RunError(f"'{repository}' is no id of a repository, such as my-lab/hoarseness. {cause}") from cause
+        except OfflineModeIsEnabled as cause:
+            raise RunError("The hub cannot be reached: HF_HUB_OFFLINE is set. Unset it, or give --dry-run.") from cause
+        except HfHubHTTPError as cause:
+            raise RunError(_explain(repository, cause)) from cause
+        except (HTTPError, OSError) as cause:
+            raise RunError(f"The hub cannot be reached: {cause}. Try again, or give --dry-run.") from cause
+    return str(created)
+
+
+def write_shared(run: str | Path, out: str | Path) -> Path:
+    """Write the folder that ``push`` would upload: config.json, model.safetensors, README.md.
+
+    Args:
+        run: the folder of a run, or of the rater itself.
+        out: a new folder, or an empty one.
+
+    Raises:
+        RaterError: if there is no rater.
+        RunError: if ``out`` holds something already, or cannot be written.
+    """
+    found, out = find_rater(Path(run)), Path(out)
+    write_card(found)
+    try:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise RunError(f"'{out}' exists already. Give the name of a new folder.")
+        with replacing_folder(out) as temporary:
+            for name in SHARED_FILES:
+                shutil.copyfile(found / name, temporary / name)
+    except PermissionError as cause:
+        raise RunError(f"Cannot write to '{out}': {cause.strerror}. Give another folder.") from cause
+    return out
+
+
+def _explain(repository: str, error: HfHubHTTPError) -> str:
+    status = error.response.status_code
+    if status == 401:
+        return "Hugging Face does not know this token, or none was given. Set HF_TOKEN, or log in with: hf auth login"
+    if status == 403:
+        return f"This token may not write to '{repository}'. Make one with the right to write, or name another id."
+    return f"The hub refused '{repository}' (status {status}): {error.server_message or error}"
