@@ -13,7 +13,7 @@ from lalia.settings import TrainSettings
 from lalia.training.loop import fit
 from lalia.training.optimizer import parameter_groups
 from toy_data import make_table
-from toy_encoders import make_small
+from toy_encoders import make_encoder
 from toy_rater import make_rater, make_waveform
 
 ADAPTATIONS = {
@@ -65,9 +65,9 @@ class Outcome:
 def check_adaptation(family, name, folder):
     """Train a rater on a small encoder of a family for ten steps, save it both ways, and say what was seen."""
     rater = make_adapted(family, name)
-    plain = make_rater(encoder=make_small(family), window_seconds=1.0)
+    plain = make_rater(encoder=make_encoder(family), window_seconds=1.0)
     changed_before_training = distance(rater, plain)
-    declared = declared_names(rater, name, family)
+    declared = declared_names(rater, family, name)
     groups = parameter_groups(rater, learning_rate=1.0, encoder_learning_rate=1.0, weight_decay=0.0)
     watch = WhatMoves(rater)
     with_gradient = record_gradients(rater)
@@ -79,7 +79,7 @@ def check_adaptation(family, name, folder):
     rater.save_pretrained(folder / "whole")
     rater.save_pretrained(folder / "changes", encoder_weights=False)
     whole = SpeechRater.from_pretrained(folder / "whole")
-    changes = SpeechRater.from_pretrained(folder / "changes", encoder=make_small(family))
+    changes = SpeechRater.from_pretrained(folder / "changes", encoder=make_encoder(family))
     return Outcome(
         declared=declared,
         trainable={key for key, each in rater.named_parameters() if each.requires_grad},
@@ -112,15 +112,15 @@ class WhatMoves(Progress):
 
 def make_adapted(family, name):
     torch.manual_seed(0)
-    encoder = make_small(family)
+    encoder = make_encoder(family)
     ADAPTATIONS[name](encoder)
     return make_rater(encoder=encoder, window_seconds=1.0)
 
 
-def declared_names(rater, name, family):
+def declared_names(rater, family, name):
     """Return the rater's names of what the adaptation says to train, and of all that stands on the encoder."""
     torch.manual_seed(0)
-    paths = ADAPTATIONS[name](make_small(family)).trainable
+    paths = ADAPTATIONS[name](make_encoder(family)).trainable
     names = {f"encoder.{path}" if path.startswith("prompt.") else f"encoder.model.{path}" for path in paths}
     return names | {key for key, _ in rater.named_parameters() if not key.startswith("encoder.")}
 

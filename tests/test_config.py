@@ -44,8 +44,36 @@ def test_an_unknown_key_of_a_variant_is_named_with_its_path(run_yaml):
 
 
 def test_a_setting_of_several_types_gives_one_problem(run_yaml):
-    with pytest.raises(ConfigError, match="model.layers must be 'last' or 'weighted' or a valid integer, got 'frist'"):
-        load_config(run_yaml, ["model.layers=frist"])
+    with pytest.raises(
+        ConfigError, match=r"1 problem: audio.normalize must be 'auto' or a valid boolean.*, got 'on air'\.$"
+    ):
+        load_config(run_yaml, ["audio.normalize=on air"])
+
+
+@pytest.mark.parametrize("layers", ["last", "weighted", "last-4", 0, 11, -1, [9, 10, -1]])
+def test_layers_come_back_as_they_were_given(run_yaml, tmp_path, layers):
+    settings = load_config(run_yaml, [f"model.layers={layers}"])
+    assert settings.model.layers == (tuple(layers) if isinstance(layers, list) else layers)
+    save_config(settings, tmp_path / "config.yaml")
+    assert load_config(tmp_path / "config.yaml") == settings
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (
+            "frist",
+            "model.layers: expected last, weighted, last-n .such as last-4., a depth or a list of depths, got 'fr",
+        ),
+        ("last-0", "model.layers: expected last, weighted, last-n"),
+        ("[]", r"model.layers: a list of depths names at least one, and each once, got \[\]"),
+        ("[3, 3]", r"model.layers: a list of depths names at least one, and each once, got \[3, 3\]"),
+        ("[a]", "model.layers.0 must be a valid integer, got 'a'"),
+    ],
+)
+def test_layers_that_name_no_depth_are_refused(run_yaml, layers, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(run_yaml, [f"model.layers={layers}"])
 
 
 def test_proportions_are_compared_with_a_tolerance(run_yaml):

@@ -6,6 +6,7 @@ import torch
 from lalia.data.audio import Preprocessing
 from lalia.model.encoders.load import load_encoder
 from lalia.model.heads import build_head
+from lalia.model.layer_mix import build_layer_mix
 from lalia.model.pooling import build_pooling
 from lalia.model.rater import SpeechRater
 from lalia.scale import Scale
@@ -33,13 +34,16 @@ def make_rater(
 ):
     torch.manual_seed(1)
     encoder = encoder or make_encoder()
+    kind_of_pooling = {"kind": pooling} if isinstance(pooling, str) else pooling
+    mix = build_layer_mix(layers, n_blocks=encoder.n_blocks, width=encoder.width)
+    pool = build_pooling(**{"hidden": 8, **kind_of_pooling}, width=mix.out_width)
     head = build_head(
-        kind, method=method, width=encoder.width, n_traits=2, scale=SCALE, hidden=(8,), dropout=0.1, shared=shared
+        kind, method=method, width=pool.out_width, n_traits=2, scale=SCALE, hidden=(8,), dropout=0.1, shared=shared
     )
     return SpeechRater(
         encoder,
         layers=layers,
-        pooling=build_pooling(pooling, width=encoder.width, hidden=8),
+        pooling=pool,
         head=head,
         traits=traits,
         scale=SCALE,

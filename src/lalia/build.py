@@ -14,6 +14,7 @@ from lalia.model.adapters import adapt_adalora, adapt_ia3, adapt_lora, adapt_sof
 from lalia.model.encoders.base import SpeechEncoder
 from lalia.model.encoders.load import load_encoder
 from lalia.model.heads import build_head
+from lalia.model.layer_mix import build_layer_mix
 from lalia.model.pooling import build_pooling
 from lalia.model.rater import SpeechRater
 from lalia.model.saved_rater import find_rater, read_config
@@ -52,11 +53,16 @@ def build_rater(settings: RunSettings, traits: Sequence[str]) -> SpeechRater:
     scale = settings.data.scale.build()
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
+        mix = build_layer_mix(settings.model.layers, n_blocks=encoder.n_blocks, width=encoder.width)
+        pooling = build_pooling(width=mix.out_width, **settings.model.pooling.model_dump())
+        head = build_head(
+            width=pooling.out_width, n_traits=len(traits), scale=scale, **settings.model.head.model_dump()
+        )
         rater = SpeechRater(
             encoder,
             layers=settings.model.layers,
-            pooling=build_pooling(width=encoder.width, **settings.model.pooling.model_dump()),
-            head=build_head(width=encoder.width, n_traits=len(traits), scale=scale, **settings.model.head.model_dump()),
+            pooling=pooling,
+            head=head,
             traits=tuple(traits),
             scale=scale,
             preprocessing=build_preprocessing(settings.audio, encoder),
@@ -72,6 +78,7 @@ def build_encoder(settings: RunSettings) -> SpeechEncoder:
         encoder.model_dump() if isinstance(encoder, RandomEncoder) else encoder,
         revision=settings.model.revision,
         normalize=settings.audio.normalize,
+        context=settings.model.context,
     )
 
 

@@ -20,6 +20,7 @@ from lalia.evaluation.evaluate import evaluate, fit_decisions, write_metrics
 from lalia.evaluation.predict import predict
 from lalia.files import replacing
 from lalia.model.heads import RegressionHead
+from lalia.model.layer_mix import WeightedDepths
 from lalia.model.rater import SpeechRater
 from lalia.prepare import Prepared, describe_flow, prepare
 from lalia.progress import Progress
@@ -219,4 +220,5 @@ def _describe_model(settings: RunSettings, rater: SpeechRater) -> dict[str, Any]
 
 
 def _layer_weights(rater: SpeechRater) -> list[float] | None:
-    return None if rater.layer_mix is None else [float(weight) for weight in rater.layer_mix.weights]
+    mix = rater.layer_mix
+    return [float(weight) for weight in mix.weights] if isinstance(mix, WeightedDepths) else None

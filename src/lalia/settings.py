@@ -1,9 +1,10 @@
 """The settings of a run as frozen types: one per stage, a sentence under each field, variants by ``kind``."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Union
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from lalia.scale import Scale
 
@@ -233,7 +234,7 @@ class RandomEncoder(_Settings):
     """A small encoder made from its architecture's config, with random weights."""
 
     random: str
-    """The architecture: wav2vec2, hubert, wavlm or whisper."""
+    """The architecture, such as wav2vec2, hubert, wavlm, whisper, w2v-bert, ast or parakeet."""
     layers: Count = 2
     """The number of blocks."""
     width: Count = 64
@@ -430,16 +431,32 @@ class MaxPooling(_Settings):
     kind: Literal["max"] = "max"
 
 
+class StatisticsPooling(_Settings):
+    """The mean and the standard deviation of the real frames, one after the other."""
+
+    kind: Literal["statistics"] = "statistics"
+
+
 class AttentionPooling(_Settings):
-    """A learned weighted mean of the real frames."""
+    """A learned weighted mean of the real frames, or several."""
 
     kind: Literal["attention"] = "attention"
+    hidden: Count = 128
+    """The width of the layer that scores each frame."""
+    heads: Count = 1
+    """How many weighted means are taken, one after the other in the embedding."""
+
+
+class AttentiveStatisticsPooling(_Settings):
+    """A learned weighted mean and the standard deviation around it."""
+
+    kind: Literal["attentive_statistics"] = "attentive_statistics"
     hidden: Count = 128
     """The width of the layer that scores each frame."""
 
 
 PoolingSettings = Annotated[
-    Union[MeanPooling, MaxPooling, AttentionPooling],  # noqa: UP007
+    Union[MeanPooling, MaxPooling, StatisticsPooling, AttentionPooling, AttentiveStatisticsPooling],  # noqa: UP007
     Field(discriminator="kind"),
     _read_kind("mean"),
 ]
@@ -485,6 +502,17 @@ HeadSettings = Annotated[
 ]
 
 
+def _check_layers(value: int | str | tuple[int, ...]) -> int | str | tuple[int, ...]:
+    # whether the encoder has these depths shows when it is loaded
+    if isinstance(value, str) and not re.fullmatch(r"last|weighted|last-[1-9][0-9]*", value):
+        raise ValueError(
+            f"expected last, weighted, last-n (such as last-4), a depth or a list of depths, got {value!r}"
+        )
+    if isinstance(value, tuple) and (not value or len(set(value)) < len(value)):
+        raise ValueError(f"a list of depths names at least one, and each once, got {list(value)}")
+    return value
+
+
 class ModelSettings(_Settings):
     """The encoder, what of it trains, and what stands on it."""
 
@@ -492,8 +520,12 @@ class ModelSettings(_Settings):
     """A Hugging Face id, a folder, or ``{random: wavlm, layers: 2, width: 64, heads: 4}``."""
     revision: str | None = None
     """The branch, tag or commit of a Hugging Face id; null takes the default branch."""
-    layers: Literal["last", "weighted"] | Annotated[int, Field(ge=0)] = "last"
-    """Which depth is pooled: the last one normalised as the encoder's output, a learned mix of all, or a depth."""
+    context: Literal["full", "clip"] = "full"
+    """Whisper's: full is the 30 s of its training, silence included; clip is the recording alone, faster if short."""
+    layers: Annotated[int | str | tuple[int, ...], AfterValidator(_check_layers)] = "last"
+    """Which depth is pooled: ``last`` is the encoder's own output, ``weighted`` a learned mix of all; a number is that
+    depth (-1 the last one, before the output's norm), a list such as ``[6, 9, 12]`` or ``last-4`` several side by side.
+    """
     adapt: AdaptSettings = FrozenAdapt()
     save_encoder: bool = True
     """Whether saved raters hold all weights of the encoder, or only those that training changed (adapters are small);

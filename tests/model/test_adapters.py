@@ -9,9 +9,7 @@ from lalia.errors import EncoderError, ModelError
 from lalia.model.adapt import adapt_full, freeze_unused
 from lalia.model.adapters import adapt_adalora, adapt_ia3, adapt_lora, adapt_soft_prompt, add_again, merge_adapters
 from lalia.model.encoders.encode import encode
-from toy_encoders import FAMILY_NAMES, make_small, run
-
-WITH_BLOCKS = [family for family in FAMILY_NAMES if make_small(family).n_blocks]
+from toy_encoders import FAMILIES, make_encoder, run
 
 
 def waveforms(*lengths):
@@ -37,31 +35,31 @@ def shake(encoder, scale=0.1):
 # --- where they go ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("family", WITH_BLOCKS)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_lora_goes_around_the_four_projections_of_every_block(family):
-    encoder = make_small(family)
+    encoder = make_encoder(family)
     adapt_lora(encoder)
     assert len(encoder.added["modules"]) == 4 * encoder.n_blocks
     assert not any("rel" in path or "pos" in path for path in encoder.added["modules"])
 
 
-@pytest.mark.parametrize("family", WITH_BLOCKS)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_every_projection_that_lora_goes_around_is_called(family):
-    encoder = make_small(family)
+    encoder = make_encoder(family)
     adapt_lora(encoder, rank=1)
     before = last_frames(encoder)
     for path in encoder.added["modules"]:
         layer = encoder.model.get_submodule(path)
         # random: norms take out what is added to all channels alike
         layer.lora_B["default"].weight.data.normal_()
-        assert not torch.allclose(last_frames(encoder), before, atol=1e-4), path
+        assert not torch.equal(last_frames(encoder), before), path
         layer.lora_B["default"].weight.data.zero_()
     assert torch.equal(last_frames(encoder), before)
 
 
-@pytest.mark.parametrize("family", WITH_BLOCKS)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_ia3_scales_keys_values_and_the_inside_of_feed_forward_parts(family):
-    encoder = make_small(family)
+    encoder = make_encoder(family)
     adapt_ia3(encoder)
     n_blocks, inputs = encoder.n_blocks, encoder.added["scaled_inputs"]
     assert len(encoder.added["modules"]) - len(inputs) == 2 * n_blocks
@@ -75,7 +73,7 @@ def test_ia3_scales_keys_values_and_the_inside_of_feed_forward_parts(family):
     [({}, [1, 2, 3]), ({"last": 1}, [3]), ({"last": 0.5}, [2, 3]), ({"blocks": [1, -1]}, [1, 3])],
 )
 def test_blocks_are_all_the_last_or_numbered(blocks, depths):
-    encoder = make_small("wavlm")
+    encoder = make_encoder("wavlm")
     adaptation = adapt_lora(encoder, **blocks)
     assert sorted({encoder.depth_of(path) for path in adaptation.trainable}) == depths
     assert adaptation.first_changing_depth == depths[0] == encoder.first_changing_depth
@@ -91,7 +89,7 @@ def test_blocks_are_all_the_last_or_numbered(blocks, depths):
     ],
 )
 def test_targets_are_names_paths_or_globs_within_a_block(target, layers):
-    encoder = make_small("wavlm")
+    encoder = make_encoder("wavlm")
     adapt_lora(encoder, targets=[target], last=1)
     assert encoder.added["modules"] == [f"encoder.layers.2.{layer}" for layer in layers]
 
@@ -110,7 +108,7 @@ def test_targets_are_names_paths_or_globs_within_a_block(target, layers):
     ],
 )
 def test_what_is_not_there_is_refused_and_nothing_is_added(options, message):
-    encoder = make_small("wavlm")
+    encoder = make_encoder("wavlm")
     with pytest.raises(EncoderError, match=message):
         adapt_lora(encoder, **options)
     assert not encoder.added
@@ -118,7 +116,7 @@ def test_what_is_not_there_is_refused_and_nothing_is_added(options, message):
 
 @pytest.mark.parametrize("adapt", [adapt_lora, adapt_ia3, adapt_adalora, adapt_soft_prompt])
 def test_an_encoder_takes_one_addition(adapt):
-    encoder = make_small("hubert")
+    encoder = make_encoder("hubert")
     adapt_lora(encoder)
     with pytest.raises(EncoderError, match="random:hubert was given lora before. Load the encoder anew"):
         adapt(encoder)
@@ -126,14 +124,14 @@ def test_an_encoder_takes_one_addition(adapt):
 
 def test_a_rank_that_cannot_fall_is_refused():
     with pytest.raises(EncoderError, match="start_rank must be more than rank, to which it falls; got 8 and 8"):
-        adapt_adalora(make_small("hubert"), rank=8, start_rank=8)
+        adapt_adalora(make_encoder("hubert"), rank=8, start_rank=8)
 
 
 # --- what they do -----------------------------------------------------------------------------------------------------
 
 
 def test_lora_adds_the_scaled_product_of_its_factors():
-    encoder = make_small("wavlm")
+    encoder = make_encoder("wavlm")
     adapt_lora(encoder, rank=4, alpha=6.0)
     shake(encoder)
     layer = encoder.blocks[0].attention.q_proj
@@ -143,13 +141,13 @@ def test_lora_adds_the_scaled_product_of_its_factors():
 
 
 def test_rslora_divides_by_the_root_of_the_rank():
-    encoder = make_small("wavlm")
+    encoder = make_encoder("wavlm")
     adapt_lora(encoder, rank=4, alpha=6.0, rslora=True)
     assert encoder.blocks[0].attention.q_proj.scaling == {"default": 6.0 / math.sqrt(4)}
 
 
 def test_dora_learns_a_length_for_each_row_of_the_weights():
-    encoder = make_small("wavlm")
+    encoder = make_encoder("wavlm")
     adaptation = adapt_lora(encoder, dora=True, last=1)
     lengths = [path for path in adaptation.trainable if "lora_magnitude_vector" in path]
     assert len(lengths) == 4
@@ -159,7 +157,7 @@ def test_dora_learns_a_length_for_each_row_of_the_weights():
 
 
 def test_a_block_with_adapters_is_in_training_mode_as_a_whole_and_no_other():
-    encoder = make_small("wavlm")
+    encoder = make_encoder("wavlm")
     adapt_lora(encoder, dropout=0.5, blocks=[2])
     encoder.train()
     modes = [{module.training for module in block.modules()} for block in encoder.blocks]
@@ -169,7 +167,7 @@ def test_a_block_with_adapters_is_in_training_mode_as_a_whole_and_no_other():
 
 
 def test_below_the_lowest_adapter_no_graph_is_built():
-    encoder = make_small("hubert")
+    encoder = make_encoder("hubert")
     adapt_lora(encoder, last=1)
     values, _ = run(encoder, *waveforms(5_000), [0, 1, 2, 3])
     assert [each.requires_grad for each in values.values()] == [False, False, False, True]
@@ -177,7 +175,7 @@ def test_below_the_lowest_adapter_no_graph_is_built():
 
 @pytest.mark.parametrize("adapt", [adapt_lora, adapt_ia3, adapt_adalora])
 def test_adapters_above_the_pooled_depth_are_taken_out_again(adapt):
-    encoder = make_small("hubert")
+    encoder = make_encoder("hubert")
     adapt(encoder)
     freeze_unused(encoder, 2)
     assert {encoder.depth_of(path) for path in encoder.added["modules"]} == {1, 2}
@@ -204,7 +202,7 @@ def train_adalora(encoder, steps):
 
 
 def test_the_ranks_fall_to_the_mean_that_was_asked_for_and_stay():
-    encoder = make_small("wavlm")
+    encoder = make_encoder("wavlm")
     adapt_adalora(encoder, rank=2, start_rank=4, warmup=0.25, settle=0.25)
     budgets = train_adalora(encoder, 20)
     modules = len(encoder.added["modules"])
@@ -214,7 +212,7 @@ def test_the_ranks_fall_to_the_mean_that_was_asked_for_and_stay():
 
 
 def test_ranks_fall_only_among_the_blocks_that_are_used():
-    encoder = make_small("wavlm")
+    encoder = make_encoder("wavlm")
     adapt_adalora(encoder, rank=1, start_rank=2)
     freeze_unused(encoder, "weighted")
     freeze_unused(encoder, 3)
@@ -222,7 +220,7 @@ def test_ranks_fall_only_among_the_blocks_that_are_used():
 
 
 def test_the_penalty_is_the_mean_distance_from_orthogonal_factors():
-    encoder = make_small("wavlm")
+    encoder = make_encoder("wavlm")
     adapt_adalora(encoder, rank=1, start_rank=2, targets=["q_proj"], last=1, orthogonality=0.25)
     layer = encoder.blocks[2].attention.q_proj
     layer.lora_A["default"].data = torch.eye(16)[:2] * 2.0  # A A' = 4 I: distance sqrt(9 + 9)
@@ -231,7 +229,7 @@ def test_the_penalty_is_the_mean_distance_from_orthogonal_factors():
 
 
 def test_a_training_too_short_for_ranks_to_fall_is_refused():
-    encoder = make_small("wavlm")
+    encoder = make_encoder("wavlm")
     adapt_adalora(encoder)
     with pytest.raises(ModelError, match="at least 2 optimiser steps to find its ranks, and this training has 1"):
         encoder.ranks.after_step(0, 1)
@@ -241,9 +239,9 @@ def test_a_training_too_short_for_ranks_to_fall_is_refused():
 
 
 def test_adapters_are_added_again_around_the_same_layers_and_frozen():
-    encoder = make_small("wavlm")
+    encoder = make_encoder("wavlm")
     adapt_lora(encoder, rank=3, last=1)
-    fresh = make_small("wavlm")
+    fresh = make_encoder("wavlm")
     add_again(fresh, encoder.added)
     assert fresh.added == encoder.added
     assert list(fresh.state_dict()) == list(encoder.state_dict())
@@ -251,16 +249,16 @@ def test_adapters_are_added_again_around_the_same_layers_and_frozen():
 
 
 def test_adapters_for_layers_that_are_not_there_are_refused():
-    encoder = make_small("wavlm", layers=4)
+    encoder = make_encoder("wavlm", layers=4)
     adapt_lora(encoder, last=1)
     with pytest.raises(EncoderError, match=r"has no layer 'encoder.layers.3.attention.k_proj' for an adapter"):
-        add_again(make_small("wavlm", layers=3), encoder.added)
+        add_again(make_encoder("wavlm", layers=3), encoder.added)
 
 
-@pytest.mark.parametrize("family", WITH_BLOCKS)
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("kind", ["lora", "dora", "ia3", "adalora"])
 def test_merged_adapters_give_the_same_frames_under_hugging_faces_names(family, kind):
-    encoder = make_small(family)
+    encoder = make_encoder(family)
     names = list(encoder.model.state_dict())
     options = {"dora": True} if kind == "dora" else {}
     {"lora": adapt_lora, "dora": adapt_lora, "ia3": adapt_ia3, "adalora": adapt_adalora}[kind](encoder, **options)
@@ -277,7 +275,7 @@ def test_merged_adapters_give_the_same_frames_under_hugging_faces_names(family, 
 def test_merged_weights_give_the_same_frames_in_transformers_own_wavlm():
     from transformers import WavLMConfig, WavLMModel
 
-    encoder = make_small("wavlm")
+    encoder = make_encoder("wavlm")
     adapt_lora(encoder)
     shake(encoder)
     (clip,), _ = waveforms(8_000)
@@ -291,14 +289,14 @@ def test_merged_weights_give_the_same_frames_in_transformers_own_wavlm():
 
 
 def test_merging_without_adapters_changes_nothing():
-    encoder = make_small("hubert")
+    encoder = make_encoder("hubert")
     adapt_full(encoder)
     merge_adapters(encoder)
     assert all(parameter.requires_grad for parameter in encoder.parameters())
 
 
 def test_a_soft_prompt_cannot_be_merged():
-    encoder = make_small("hubert")
+    encoder = make_encoder("hubert")
     adapt_soft_prompt(encoder)
     with pytest.raises(ModelError, match="A soft prompt cannot be folded into weights"):
         merge_adapters(encoder)

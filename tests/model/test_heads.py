@@ -127,7 +127,8 @@ def test_reach_probabilities_fall_for_any_input_after_any_step(method):
         # pull the thresholds against their order
         (head(torch.randn(4, 5)) * torch.tensor([1.0, 0.0, -1.0])).sum().backward()
         optimizer.step()
-    assert (head.reach_probabilities(head(torch.randn(9, 5))).diff(dim=-1) <= 0).all()
+    # equal thresholds may differ in the last digit of the sigmoid
+    assert (head.reach_probabilities(head(torch.randn(9, 5))).diff(dim=-1) <= 1e-6).all()
 
 
 @pytest.mark.parametrize("method", ["cumulative", "corn"])

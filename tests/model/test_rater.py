@@ -10,8 +10,8 @@ from lalia.model.pooling import build_pooling
 from lalia.model.rater import SpeechRater
 from toy_rater import SCALE, TRAITS, make_batch, make_encoder, make_rater, make_waveform
 
-POOLINGS = ["mean", "max", "attention"]
-LAYERS = ["last", "weighted", 1]
+POOLINGS = ["mean", "max", "statistics", "attention", {"kind": "attention", "heads": 3}, "attentive_statistics"]
+LAYERS = ["last", "weighted", 1, [0, -1]]
 HEADS = [("binary", "cumulative"), ("ordinal", "cumulative"), ("ordinal", "corn"), ("regression", "cumulative")]
 
 
@@ -96,7 +96,14 @@ def test_waveforms_that_cannot_be_scored_are_named(waveform, message):
 
 def test_the_layer_mix_is_over_all_depths():
     assert make_rater(layers="weighted").layer_mix.weights.shape == (3,)
-    assert make_rater(layers="last").layer_mix is None
+
+
+def test_concatenated_depths_are_pooled_side_by_side():
+    batch = make_batch([make_waveform(0.4), make_waveform(2.7, seed=1)], make_rater().preprocessing)
+    lowest, highest = (make_rater(layers=depth).eval().embed(*batch) for depth in (0, 2))
+    torch.testing.assert_close(
+        make_rater(layers=[0, -1]).eval().embed(*batch), torch.cat([lowest, highest], dim=1), atol=1e-6, rtol=0
+    )
 
 
 def test_thresholds_are_a_half_where_none_is_given_and_can_be_set():
@@ -115,7 +122,9 @@ def test_window_longer_than_the_encoder_takes_is_refused():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"layers": 3}, "Unknown layers 3. Choose last, weighted, or a depth from 0 to 2"),
+        ({"layers": 3}, r"Unknown layers 3. Choose last, weighted, a depth from 0 to 2 \(or -1 for the last one\)"),
+        ({"layers": "last-4"}, r"Unknown layers 'last-4'.* last-n for the last n of these 3, such as last-2"),
+        ({"layers": [2, -1]}, r"Layers \[2, -1\] name a depth twice; depth -1 is 2"),
         ({"layers": "first"}, "Unknown layers 'first'"),
         ({"rate_hz": 8_000}, "The encoder takes 16000 Hz, the preprocessing gives 8000 Hz"),
         ({"traits": ("breathy",)}, r"The head rates 2 traits, the names are \['breathy'\]"),
@@ -129,19 +138,26 @@ def test_parts_that_do_not_fit_are_refused(settings, message):
         make_rater(**settings)
 
 
+def make_unchecked_rater(*, layers, pooling_width, head_width):
+    return SpeechRater(
+        make_encoder(),
+        layers=layers,
+        pooling=build_pooling("statistics", width=pooling_width),
+        head=build_head("binary", width=head_width, n_traits=2, scale=SCALE),
+        traits=TRAITS,
+        scale=SCALE,
+        preprocessing=Preprocessing(16_000, None, 1.0, 1.0),
+    )
+
+
 def test_a_head_of_another_width_is_refused():
-    encoder = make_encoder()
-    head = build_head("binary", width=20, n_traits=2, scale=SCALE)
-    with pytest.raises(ModelError, match="The head takes width 20, the encoder gives 16"):
-        SpeechRater(
-            encoder,
-            layers="last",
-            pooling=build_pooling("mean", width=16),
-            head=head,
-            traits=TRAITS,
-            scale=SCALE,
-            preprocessing=Preprocessing(16_000, None, 1.0, 1.0),
-        )
+    with pytest.raises(ModelError, match="The head takes width 20, the pooling gives 32"):
+        make_unchecked_rater(layers="last", pooling_width=16, head_width=20)
+
+
+def test_a_pooling_of_another_width_is_refused():
+    with pytest.raises(ModelError, match=r"pooling takes frames of width 16, the layers \(1, 2\) .* give 32"):
+        make_unchecked_rater(layers=[1, 2], pooling_width=16, head_width=32)
 
 
 def learn(kind, method):
@@ -154,7 +170,7 @@ def learn(kind, method):
     batch = make_batch(waveforms, rater.preprocessing)
     torch.manual_seed(5)  # dropout
     losses = []
-    for _ in range(15):
+    for _ in range(40):
         each, has_rating = rating_loss(rater.head, rater(*batch), ratings)
         loss = each.sum() / has_rating.sum()
         optimizer.zero_grad()

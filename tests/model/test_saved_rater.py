@@ -12,7 +12,7 @@ from lalia.model.encoders.load import load_encoder
 from lalia.model.rater import SpeechRater
 from toy_rater import make_encoder, make_rater, make_waveform
 
-LAYERS = ["last", "weighted", 1]
+LAYERS = ["last", "weighted", 1, [1, -1], "last-2"]
 HEADS = [("binary", "cumulative"), ("ordinal", "cumulative"), ("ordinal", "corn"), ("regression", "cumulative")]
 
 
@@ -93,7 +93,7 @@ def test_config_is_sorted_strict_json_without_the_users_folders(tmp_path):
     assert list(values) == sorted(values)
     assert values["format"] == 1
     assert values["scale"] == {"levels": [1.0, 2.0, 3.0, 4.0], "present_from": 2.0}
-    assert values["pooling"] == {"hidden": 8, "kind": "attention"}
+    assert values["pooling"] == {"heads": 1, "hidden": 8, "kind": "attention"}
     assert values["encoder"]["name"] == "my-wavlm"
     assert str(tmp_path) not in text
 
@@ -184,7 +184,7 @@ def test_unknown_format_names_the_lalia_that_saved_it(folder):
         ({"pooling": {"kind": "mean", "size": 2}}, "cannot be built: .*unexpected keyword argument 'size'"),
         ({"pooling": {"kind": "attention", "hidden": -1}}, "cannot be built: .*negative dimension"),
         ({"layers": 12}, "cannot be built: Unknown layers 12"),
-        ({"pooling": {"kind": "mean"}}, "do not fit config.json: pooling.project.weight is not expected"),
+        ({"pooling": {"kind": "mean"}}, "do not fit config.json: pooling.attention.project.weight is not expected"),
         ({"pooling": {"kind": "attention", "hidden": 5}}, r"project.weight has shape \(8, 16\) instead of \(5, 16\)"),
         ({"layers": "weighted"}, "do not fit config.json: layer_mix.logits is missing"),
     ],

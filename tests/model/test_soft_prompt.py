@@ -7,17 +7,16 @@ from lalia.errors import EncoderError
 from lalia.model.adapt import freeze_unused
 from lalia.model.adapters import adapt_soft_prompt
 from lalia.model.encoders.base import Frames
-from lalia.model.encoders.conformer import ConformerEncoder
-from toy_encoders import FAMILY_NAMES, make_small, run
+from toy_encoders import FAMILIES, make_encoder, run
 from toy_rater import make_batch, make_rater, make_waveform
 
-PROMPTED = [family for family in FAMILY_NAMES if make_small(family).takes_prompt and make_small(family).n_blocks]
+PROMPTED = [family for family in FAMILIES if make_encoder(family).takes_prompt]
 DEEP = pytest.mark.parametrize("deep", [False, True], ids=["shallow", "deep"])
 
 
 @pytest.fixture(params=PROMPTED)
 def encoder(request):
-    return make_small(request.param)
+    return make_encoder(request.param)
 
 
 def prompted(encoder, **options):
@@ -74,7 +73,7 @@ def test_scores_do_not_depend_on_batch_neighbours(encoder, deep):
 
 
 def test_blocks_see_the_vectors_as_frames_before_the_first():
-    encoder = prompted(make_small("hubert"))
+    encoder = prompted(make_encoder("hubert"))
     frames = encoder(*clips(8_000), [0])[0]
     vectors = encoder.prompt.vectors[0][None]
     longer = Frames(torch.cat([vectors, frames.values], dim=1), torch.ones(1, 4 + frames.values.shape[1]).bool())
@@ -84,7 +83,7 @@ def test_blocks_see_the_vectors_as_frames_before_the_first():
 
 
 def test_deep_prompts_give_each_block_its_own_vectors():
-    encoder = prompted(make_small("hubert"), deep=True)
+    encoder = prompted(make_encoder("hubert"), deep=True)
     first = encoder(*clips(8_000), [1, 2])
     encoder.prompt.vectors[1].data.normal_()
     second = encoder(*clips(8_000), [1, 2])
@@ -93,7 +92,7 @@ def test_deep_prompts_give_each_block_its_own_vectors():
 
 
 def test_the_stem_builds_no_graph_and_frozen_blocks_have_no_dropout():
-    encoder = prompted(make_small("hubert"))
+    encoder = prompted(make_encoder("hubert"))
     encoder.train()
     values, _ = run(encoder, *clips(8_000), [0, 1])
     again, _ = run(encoder, *clips(8_000), [0, 1])
@@ -102,7 +101,7 @@ def test_the_stem_builds_no_graph_and_frozen_blocks_have_no_dropout():
 
 
 def test_vectors_above_the_pooled_depth_do_not_train():
-    encoder = make_small("hubert")
+    encoder = make_encoder("hubert")
     adapt_soft_prompt(encoder, deep=True)
     freeze_unused(encoder, 2)
     assert [vectors.requires_grad for vectors in encoder.prompt.vectors] == [True, True, False]
@@ -111,15 +110,19 @@ def test_vectors_above_the_pooled_depth_do_not_train():
 
 
 def test_frames_of_a_higher_depth_cannot_be_gone_on_from():
-    encoder = prompted(make_small("hubert"))
+    encoder = prompted(make_encoder("hubert"))
     frames = encoder(*clips(8_000), [1])[1]
     with pytest.raises(EncoderError, match="from those of depth 0, not of depth 1"):
         encoder.frames_from(1, frames, [2])
 
 
-def test_where_relative_positions_count_vectors_as_time_a_prompt_is_refused():
-    encoder = make_small("hubert")
-    encoder.__class__ = ConformerEncoder
-    with pytest.raises(EncoderError, match="takes no soft prompt: the relative positions of hubert would count"):
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - set(PROMPTED)))
+def test_where_relative_positions_count_vectors_as_time_a_prompt_is_refused(family):
+    encoder = make_encoder(family)
+    with pytest.raises(EncoderError, match=f"takes no soft prompt: the relative positions of {family} would count"):
         adapt_soft_prompt(encoder)
     assert encoder.prompt is None
+
+
+def test_conformers_with_relative_positions_are_the_ones_that_are_refused():
+    assert set(FAMILIES) - set(PROMPTED) == {"wav2vec2-conformer", "parakeet_encoder", "lasr_encoder"}

@@ -5,12 +5,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal
 
 from lalia.errors import EncoderError, suggest
 from lalia.model.adapter_layers import remove_adapters
-from lalia.model.encoders.base import Depth, SpeechEncoder
+from lalia.model.encoders.base import SpeechEncoder
 from lalia.model.encoders.module_tree import added_parameters, plain_path
+from lalia.model.layer_mix import Layers, find_depths
 
 # the modules and parameters of positions, absolute or relative, in Hugging Face's families
 _POSITION = re.compile(r"(^|_)(pos|positions?|positional|rel|relative|distance)(_|$)|^bias_[uv]$")
@@ -70,6 +70,11 @@ def adapt_partial(
     """
     if (last is None) == (not unfreeze):
         raise EncoderError("Partial adaptation takes either last or unfreeze.")
+    if not encoder.n_blocks:
+        raise EncoderError(
+            f"{encoder.source.name} is read as a whole: which of its modules are blocks is not known. Choose frozen or"
+            " full."
+        )
     chosen: set[str] = set()
     for depth in choose_depths(encoder, last) if last is not None else ():
         chosen.update(_parameters_of_block(encoder, depth))
@@ -120,14 +125,18 @@ def adapt_full(
     return train_only(encoder, "full", [path for path in paths if path not in off])
 
 
-def freeze_unused(encoder: SpeechEncoder, layers: Depth | Literal["weighted"]) -> None:
-    """Freeze what lies above the depth that is pooled: it would train without ever being used.
+def freeze_unused(encoder: SpeechEncoder, layers: Layers) -> None:
+    """Freeze what lies above the highest depth that is pooled: it would train without ever being used.
 
     Adapters there are taken out again.
 
     Args:
         encoder: adapted, changed in place.
-        layers: a depth, ``"last"``, or ``"weighted"`` for all depths, which leaves out the norm behind the last one.
+        layers: as for ``lalia.model.layer_mix.find_depths``; all but ``"last"`` leave out the norm behind the last
+            depth.
+
+    Raises:
+        ModelError: if the encoder has no such depths.
 
     Example:
         >>> from lalia.model.encoders.load import load_encoder
@@ -137,9 +146,10 @@ def freeze_unused(encoder: SpeechEncoder, layers: Depth | Literal["weighted"]) -
         >>> any(parameter.requires_grad for parameter in encoder.blocks[1].parameters())
         False
     """
-    if layers == "last":
+    depths = [depth for depth in find_depths(layers, encoder.n_blocks) if depth != "last"]
+    if not depths:
         return
-    highest = encoder.n_blocks if layers == "weighted" else int(layers)
+    highest = max(depths)
     remove_adapters(encoder, range(highest + 1, encoder.n_blocks + 1))
     for path, parameter in encoder.adaptable():
         leaves_norm_out = not encoder.last_depth_is_normalized and encoder.is_behind_blocks(path)

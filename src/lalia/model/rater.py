@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -16,12 +16,13 @@ from lalia.errors import AudioError, EncoderError, ModelError, RaterError, sugge
 from lalia.model.adapt import adapt_frozen, own_changes
 from lalia.model.adapters import add_again, merge_adapters
 from lalia.model.base_weights import check_shared, check_source, hash_shared, shared_weights
-from lalia.model.encoders.base import Depth, SpeechEncoder
+from lalia.model.encoders.base import SpeechEncoder
 from lalia.model.encoders.load import build_from_architecture, load_encoder
+from lalia.model.frames import join_windows
 from lalia.model.heads import Head, Scores, build_head
-from lalia.model.layer_mix import LayerMix
+from lalia.model.layer_mix import Layers, build_layer_mix
 from lalia.model.parameters import ParameterCount, count_encoder, count_head, count_parts
-from lalia.model.pooling import Pooling, build_pooling, join_windows
+from lalia.model.pooling import Pooling, build_pooling
 from lalia.model.saved_rater import (
     RaterConfig,
     check_weights,
@@ -41,8 +42,8 @@ class SpeechRater(nn.Module):
 
     Args:
         encoder: waveforms to frames.
-        layers: the depth that is pooled: ``"last"`` for the encoder's own output, ``"weighted"`` for a learned mix of
-            all depths, or a depth from 0.
+        layers: what is pooled: ``"last"`` for the encoder's own output, ``"weighted"`` for a learned mix of all depths,
+            a depth, or a list of depths or ``"last-4"`` for several side by side; depths may count from the end.
         pooling: frames to embedding.
         head: embedding to scores.
         traits: the names of the head's traits, in its order.
@@ -76,7 +77,7 @@ class SpeechRater(nn.Module):
         self,
         encoder: SpeechEncoder,
         *,
-        layers: Literal["last", "weighted"] | int,
+        layers: Layers,
         pooling: Pooling,
         head: Head,
         traits: Sequence[str],
@@ -86,8 +87,8 @@ class SpeechRater(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.layers = layers
-        self.layer_mix = LayerMix(encoder.n_blocks + 1) if layers == "weighted" else None
+        self.layers = layers if isinstance(layers, str | int) else tuple(layers)
+        self.layer_mix = build_layer_mix(layers, n_blocks=encoder.n_blocks, width=encoder.width)
         self.pooling = pooling
         self.head = head
         self.traits = tuple(traits)
@@ -238,8 +239,7 @@ class SpeechRater(nn.Module):
         """
         return [
             *count_encoder(self.encoder),
-            *count_parts({} if self.layer_mix is None else {"layer mix": [self.layer_mix]}),
-            *count_parts({"pooling": [self.pooling]}),
+            *count_parts({"layer mix": [self.layer_mix], "pooling": [self.pooling]}),
             *count_head(self.head, self.traits),
         ]
 
@@ -253,8 +253,11 @@ class SpeechRater(nn.Module):
                 adapt_frozen(encoder)
                 add_again(encoder, config.adaptation)
                 encoder.changed = frozenset(config.changed)
-                pooling = build_pooling(**config.pooling, width=encoder.width)
-                head = build_head(**config.head, width=encoder.width, n_traits=len(config.traits), scale=config.scale)
+                width = build_layer_mix(config.layers, n_blocks=encoder.n_blocks, width=encoder.width).out_width
+                pooling = build_pooling(**config.pooling, width=width)
+                head = build_head(
+                    **config.head, width=pooling.out_width, n_traits=len(config.traits), scale=config.scale
+                )
                 return cls(
                     encoder,
                     layers=config.layers,
@@ -274,13 +277,10 @@ class SpeechRater(nn.Module):
             raise RaterError(f"The rater in '{folder}' cannot be built: {cause}") from cause
 
     def _frames(self, waveforms: Tensor, n_samples: Tensor) -> tuple[Tensor, Tensor]:
-        depths: list[Depth]
-        depths = list(range(self.encoder.n_blocks + 1)) if self.layers == "weighted" else [self.layers]
+        depths = self.layer_mix.depths
         frames_at = self.encoder(waveforms, n_samples, depths)
-        values = [frames_at[depth].values for depth in depths]
-        # the numbered depths that are mixed all have the same mask
-        is_real = frames_at[depths[0]].is_real
-        return values[0] if self.layer_mix is None else self.layer_mix(values), is_real
+        # the numbered depths, which alone are ever several, all have the same mask
+        return self.layer_mix([frames_at[depth].values for depth in depths]), frames_at[depths[0]].is_real
 
     def _embed_one(self, waveform: Tensor) -> Tensor:
         """Embed one recording window by window, so that an hour needs the memory of one window."""
@@ -306,12 +306,15 @@ class SpeechRater(nn.Module):
 
     def _check(self) -> None:
         encoder, given = self.encoder, self.preprocessing
-        if self.layers not in ("last", "weighted", *range(encoder.n_blocks + 1)):
+        if self.pooling.width != self.layer_mix.out_width:
             raise ModelError(
-                f"Unknown layers {self.layers!r}. Choose last, weighted, or a depth from 0 to {encoder.n_blocks}."
+                f"The pooling takes frames of width {self.pooling.width}, the layers {self.layers!r} of the encoder"
+                f" give {self.layer_mix.out_width}."
             )
-        if self.head.layers.width != encoder.width:
-            raise ModelError(f"The head takes width {self.head.layers.width}, the encoder gives {encoder.width}.")
+        if self.head.layers.width != self.pooling.out_width:
+            raise ModelError(
+                f"The head takes width {self.head.layers.width}, the pooling gives {self.pooling.out_width}."
+            )
         if self.head.layers.n_traits != len(set(self.traits)) or not self.traits:
             raise ModelError(f"The head rates {self.head.layers.n_traits} traits, the names are {list(self.traits)}.")
         if given.rate_hz != encoder.rate_hz:
@@ -339,7 +342,7 @@ def _load_base(config: RaterConfig, folder: Path) -> SpeechEncoder:
     if source.name.startswith("random:"):
         raise RaterError(f"{missing}, whose seed is not known. {hint}")
     try:
-        return load_encoder(source.name, revision=source.revision, normalize=source.normalize)
+        return load_encoder(source.name, revision=source.revision, normalize=source.normalize, context=source.context)
     except EncoderError as cause:
         raise RaterError(f"{missing}, which cannot be loaded. {cause} {hint}") from cause
 

@@ -39,8 +39,8 @@ class RaterConfig(BaseModel):
     """The rating scale."""
     preprocessing: Preprocessing
     """From file to waveform."""
-    layers: Literal["last", "weighted"] | int
-    """Which depth is pooled."""
+    layers: str | int | tuple[int, ...]
+    """Which depths are pooled."""
     pooling: dict[str, Any]
     """The arguments of ``build_pooling``, without the width."""
     head: dict[str, Any]

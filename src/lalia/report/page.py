@@ -1,6 +1,6 @@
 """The report: one HTML file that shows a run, without network, script or model."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -111,14 +111,14 @@ def _say_asked(contents: Contents) -> list[tuple[str, str]]:
     model, scale = settings.model, contents.scale
     adaptation = manifest["adaptation"]
     trained, parameters = adaptation["trainable_parameters"], adaptation["parameters"]
-    layers = {"last": "its last depth", "weighted": "a learned mix of all its depths"}.get(
-        str(model.layers), f"its depth {model.layers}"
-    )
     asked = [
         ("Encoder", _say_encoder(contents)),
         ("Adaptation", f"{_ADAPTATIONS.get(adaptation['kind'], adaptation['kind'])} ({adaptation['kind']})"),
         ("Trained", f"{trained:,} of {parameters:,} parameters ({trained / max(parameters, 1):.1%})"),
-        ("On the encoder", f"{layers}, {model.pooling.kind} pooling over time, a head of kind {model.head.kind}"),
+        (
+            "On the encoder",
+            f"{_say_layers(model.layers)}, {model.pooling.kind} pooling over time, a head of kind {model.head.kind}",
+        ),
         ("Traits", ", ".join(contents.traits)),
         ("Rating scale", f"{', '.join(contents.level_names)}; a trait counts as present from {scale.present_from:g}"),
     ]
@@ -130,6 +130,19 @@ def _say_asked(contents: Contents) -> list[tuple[str, str]]:
         kept = f"at most {settings.train.epochs} epochs; the one kept is epoch {manifest['best_epoch']}"
         asked.append(("Training", kept + (f"; {manifest['stopped']}" if manifest.get("stopped") else "")))
     return asked
+
+
+def _say_layers(layers: int | str | Sequence[int]) -> str:
+    match layers:
+        case "last":
+            return "its last depth"
+        case "weighted":
+            return "a learned mix of all its depths"
+        case str():
+            return f"its last {layers.removeprefix('last-')} depths side by side"
+        case int():
+            return f"its depth {layers}" if layers >= 0 else f"its depth {layers} (counted from the end)"
+    return f"its depths {', '.join(map(str, layers))} side by side"
 
 
 def _say_encoder(contents: Contents) -> str:

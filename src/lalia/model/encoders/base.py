@@ -136,8 +136,8 @@ class SpeechEncoder(nn.Module, ABC):
 
     @property
     def fixed_parameters(self) -> frozenset[str]:
-        """The paths of parameters that a full adaptation leaves as they are."""
-        return frozenset()
+        """The paths of parameters that a full adaptation leaves as they are: SpecAugment's, which is left out."""
+        return frozenset({"masked_spec_embed"})
 
     @abstractmethod
     def count_frames(self, n_samples: Tensor) -> Tensor:
@@ -163,11 +163,13 @@ class SpeechEncoder(nn.Module, ABC):
         """Return the values of a depth, 1 to ``n_blocks``, from those of the depth below it."""
         output: Tensor | tuple[Tensor, ...] = self.blocks[depth - 1](values, **context)
         # some layers also hand on attention weights or a position bias
-        return output[0] if isinstance(output, tuple) else output
+        values = output[0] if isinstance(output, tuple) else output
+        is_output = depth == self.n_blocks and self.last_depth_is_normalized
+        return self._follow_blocks(values) if is_output else values
 
     def finish(self, frames: Frames) -> Frames:
         """Return the encoder's own output, Hugging Face's ``last_hidden_state``, from the frames of the last depth."""
-        return frames
+        return frames if self.last_depth_is_normalized else Frames(self._follow_blocks(frames.values), frames.is_real)
 
     @property
     def n_blocks(self) -> int:
@@ -312,6 +314,11 @@ class SpeechEncoder(nn.Module, ABC):
         if below:
             raise EncoderError(f"Depth {below[0]} cannot be computed from the frames of depth {lowest}.")
         return max((self.n_blocks if depth == "last" else depth for depth in depths), default=0)
+
+    def _follow_blocks(self, values: Tensor) -> Tensor:
+        for module in self.output_modules:
+            values = module(values)
+        return values
 
     def _find_shortest(self) -> int:
         # a frame is never made of more than a second

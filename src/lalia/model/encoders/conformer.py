@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,12 +23,18 @@ class ConformerEncoder(Wav2Vec2Encoder):
     """
 
     # relative positions would count the vectors of a prompt as time
-    takes_prompt = False
+    takes_prompt: ClassVar[bool] = False
 
     @property
     def output_modules(self) -> Sequence[nn.Module]:
         """The norm after the last block."""
         return [self.model.encoder.layer_norm]
+
+    @property
+    def fixed_parameters(self) -> frozenset[str]:
+        """The convolutional positions, which Hugging Face makes and never uses, and SpecAugment's parameter."""
+        unused = self.model.encoder.pos_conv_embed.named_parameters()
+        return super().fixed_parameters | {f"encoder.pos_conv_embed.{name}" for name, _ in unused}
 
     def stem(self, waveforms: Tensor, n_samples: Tensor) -> Frames:
         """Return the frames of depth 0: convolved and projected."""

@@ -22,11 +22,14 @@ def load_encoder(
     *,
     revision: str | None = None,
     normalize: Literal["auto"] | bool = "auto",
+    context: Literal["full", "clip"] = "full",
 ) -> SpeechEncoder:
     """Return a speech encoder in float32, frozen and in eval mode.
 
-    Known are wav2vec 2.0, HuBERT, WavLM and Whisper (its encoder: the decoder is never built). Code that a checkpoint
-    brings along is never run.
+    Known by their parts are wav2vec 2.0 (XLS-R and MMS are), HuBERT, WavLM, UniSpeech, UniSpeech-SAT, data2vec-audio,
+    wav2vec2-conformer, SEW, w2v-BERT 2.0, Whisper (its encoder: the decoder is never built), the Audio Spectrogram
+    Transformer, Parakeet and LASR. Other audio models of transformers are read as a whole: their last hidden state,
+    frozen or trained in full. Code that a checkpoint brings along is never run.
 
     Args:
         encoder: a Hugging Face id such as ``microsoft/wavlm-base-plus``, downloaded into Hugging Face's cache; a
@@ -35,7 +38,9 @@ def load_encoder(
         revision: the branch, tag or commit of a Hugging Face id; None takes the default branch. The commit that it
             stands for is kept in ``source.revision``.
         normalize: whether waveforms get zero mean and unit variance before the stem; ``"auto"`` does as the encoder's
-            preprocessor_config.json says, and does so for random encoders. Whisper ignores it.
+            preprocessor_config.json says, and does so for random encoders. Those on spectrograms ignore it.
+        context: ``"full"`` gives Whisper the 30 s that it was trained on, silence behind a shorter clip included;
+            ``"clip"`` only the clip, which is several times faster for short ones and gives other frames.
 
     Raises:
         EncoderError: if the encoder cannot be found, is of another family, or its weights cannot be read or are
@@ -49,7 +54,7 @@ def load_encoder(
     if isinstance(encoder, str) and encoder.startswith("random:"):
         encoder = {"random": encoder.removeprefix("random:")}
     if not isinstance(encoder, Mapping):
-        return read_checkpoint(find_checkpoint(encoder, revision), normalize)
+        return read_checkpoint(find_checkpoint(encoder, revision), normalize, context)
     unknown = [key for key in encoder if key not in _RANDOM_KEYS]
     if unknown or "random" not in encoder:
         key = unknown[0] if unknown else next(iter(encoder), "")
@@ -60,4 +65,4 @@ def load_encoder(
     if revision is not None:
         raise EncoderError("An encoder with random weights has no revision.")
     sizes = {key: value for key, value in encoder.items() if key != "random"}
-    return make_random_encoder(encoder["random"], **sizes, normalize=normalize is not False)
+    return make_random_encoder(encoder["random"], **sizes, normalize=normalize is not False, context=context)

@@ -68,13 +68,6 @@ class Wav2Vec2Encoder(SpeechEncoder):
             context["position_bias"] = first.attention.compute_bias(time, time)
         return context
 
-    def finish(self, frames: Frames) -> Frames:
-        """Return ``last_hidden_state``: the last depth, normalised in pre-norm models."""
-        values = frames.values
-        for norm in self.output_modules:
-            values = norm(values)
-        return Frames(values, frames.is_real)
-
     def _project(self, features: Tensor) -> Tensor:
         projected: Tensor | tuple[Tensor, Tensor] = self.model.feature_projection(features)
         # HuBERT gives the frames alone, the others also the normalised features
