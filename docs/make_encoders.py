@@ -78,7 +78,7 @@ def show_encoders(results: Results) -> list[str]:
         if cells[0] == "-":
             # the reference of Whisper on the clip is cut to each length
             passed = all(each == ["passed"] for each in results.outcomes[CLIP].values())
-            cells[:2] = ["< 2e-05"] * 2 if passed and results.outcomes[CLIP] else ["failed"] * 2
+            cells[:2] = ["< 1e-05"] * 2 if passed and results.outcomes[CLIP] else ["failed"] * 2
         lines.append(f"| {name} | {' | '.join(cells)} | {shortest} samples, {shortest / 16:.0f} ms |")
     return lines
 
@@ -113,7 +113,7 @@ def show_adaptations(results: Results) -> list[str]:
                 encoder = make_encoder(family)
                 adapt(encoder)
                 cached = encoder.first_changing_depth - 1
-                cells.append("stem too" if cached < 0 else "all" if cached == encoder.n_blocks else f"{cached}")
+                cells.append("nothing" if cached < 0 else "all" if cached == encoder.n_blocks else f"{cached}")
         lines.append(f"| {family} | {' | '.join(cells)} |")
     return lines
 
@@ -125,7 +125,8 @@ A cell is filled where the tests of that family and adaptation pass: exactly the
 the optimiser once, gets a gradient and moves within ten steps; everything else is bit-identical; adapters change no
 score before training; the rater comes back from disk with the same scores, whole and onto a fresh encoder. It holds the
 highest depth, of 3 blocks, that no training step can change: what a cache may keep. *all*: the encoder does not change;
-*stem too*: nothing can be kept; *refused*: with an error that says why.
+*nothing*: the stem changes too; *refused*: with an error that says why. Here partial trains the last block, DoRA the last
+two, LoRA, IA3 and AdaLoRA all of them.
 """
 
 

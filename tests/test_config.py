@@ -6,7 +6,7 @@ import pytest
 
 from lalia.config import identity_json, load_config, save_config
 from lalia.errors import ConfigError
-from lalia.settings import FullAdapt, PartialAdapt, RandomEncoder, RandomSplit
+from lalia.settings import FullAdapt, PartialAdapt, RandomEncoder, RandomSplit, TransformerSettings
 
 MINIMAL = "data: {metadata: table.csv}\nmodel: {encoder: 'random:wavlm'}\n"
 
@@ -76,6 +76,47 @@ def test_layers_that_name_no_depth_are_refused(run_yaml, layers, message):
         load_config(run_yaml, [f"model.layers={layers}"])
 
 
+GROUPS = "model.head={groups: {voice: [hoarse, breathy], rate: [slow]}}"
+
+
+def test_groups_come_back_as_they_were_given(run_yaml, tmp_path):
+    settings = load_config(run_yaml, [GROUPS, "data.traits=[slow, breathy, hoarse]"])
+    assert settings.model.head.groups == {"voice": ("hoarse", "breathy"), "rate": ("slow",)}
+    save_config(settings, tmp_path / "config.yaml")
+    assert load_config(tmp_path / "config.yaml") == settings
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([GROUPS, "model.head.shared=false"], "model.head: groups share hidden layers and shared: false shares none"),
+        (["model.head.groups={voice: [hoarse], rate: []}"], r"model.head: the groups \['rate'\] name no trait"),
+        (
+            ["model.head.groups={voice: [hoarse, slow], rate: [slow]}"],
+            r"model.head.groups must name each trait once: 'slow' stands 2 times\.$",
+        ),
+        (
+            [GROUPS, "data.traits=[slow, breathy, horse, harsh]"],
+            "1 problem: model.head.groups must name each trait once: 'hoarse' is no trait .did you mean 'horse'..,"
+            r" 'horse' is in no group, 'harsh' is in no group\.$",
+        ),
+    ],
+)
+def test_groups_that_do_not_name_each_trait_once_are_refused(run_yaml, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(run_yaml, overrides)
+
+
+def test_a_transformer_is_none_unless_asked_for(run_yaml):
+    assert load_config(run_yaml).model.head.transformer is None
+    assert load_config(run_yaml, ["model.head.transformer={}"]).model.head.transformer == TransformerSettings()
+    assert load_config(run_yaml, ["model.head.transformer.layers=2"]).model.head.transformer.layers == 2
+    with pytest.raises(
+        ConfigError, match="model.head.transformer.layres is not a setting .did you mean model.head.tran"
+    ):
+        load_config(run_yaml, ["model.head.transformer.layres=2"])
+
+
 def test_proportions_are_compared_with_a_tolerance(run_yaml):
     split = load_config(run_yaml, ["split={train: 0.7, validation: 0.2, test: 0.1}"]).split
     assert split == RandomSplit(train=0.7, validation=0.2, test=0.1)
@@ -107,6 +148,16 @@ def test_numbers_in_scientific_notation_are_numbers(run_yaml):
 
 def test_text_is_short_for_a_kind(run_yaml):
     assert load_config(run_yaml, ["model.adapt=full"]).model.adapt == FullAdapt()
+
+
+def test_changing_the_architecture_of_a_random_encoder_drops_the_config_of_the_old_one(run_yaml):
+    text = (
+        "data: {metadata: t.csv}\nmodel: {encoder: {random: whisper, layers: 3, config: {max_source_positions: 200}}}\n"
+    )
+    settings = load_config(write(run_yaml, text), ["model.encoder={random: wavlm, width: 32}"])
+    assert settings.model.encoder == RandomEncoder(random="wavlm", width=32)
+    kept = load_config(run_yaml, ["model.encoder={random: whisper, width: 32}"]).model.encoder
+    assert (kept.layers, kept.config) == (3, {"max_source_positions": 200})
 
 
 def test_changing_a_kind_drops_the_settings_of_the_old_one(run_yaml):

@@ -1,7 +1,11 @@
 """Documentation that a command writes is as the command would write it now."""
 
+import re
 import runpy
 from pathlib import Path
+
+from adaptation_check import ADAPTATIONS
+from toy_encoders import ENCODERS, FAMILIES, make_encoder
 
 ROOT = Path(__file__).parents[1]
 
@@ -9,3 +13,20 @@ ROOT = Path(__file__).parents[1]
 def test_the_page_of_settings_is_true():
     render = runpy.run_path(str(ROOT / "docs" / "make_settings.py"))["render"]
     assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == render()
+
+
+def test_the_page_of_encoders_shows_every_encoder_and_adaptation_with_a_result():
+    page = (ROOT / "docs" / "encoders.md").read_text(encoding="utf-8")
+    found, trained = page.split("## What the tests found")[1].split("## What each adaptation trains")
+    rows = {cells[0]: cells[1:] for cells in map(cells_of, found.splitlines()) if len(cells) == 5}
+    assert list(rows)[2:] == list(ENCODERS)
+    for name in ENCODERS:
+        assert rows[name][3].startswith(f"{make_encoder(name).min_samples} samples")
+    table = [cells for cells in map(cells_of, trained.splitlines()) if len(cells) > 1]
+    assert table[0][1:] == list(ADAPTATIONS)
+    assert [cells[0] for cells in table[2:]] == FAMILIES
+    assert not re.search("failed|not tested", found + trained)
+
+
+def cells_of(line):
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]

@@ -58,12 +58,12 @@ FAMILIES = [
 ]
 
 
-def make_encoder(name, layers=3, width=16, heads=2, **config):
+def make_encoder(name, layers=3, width=16, heads=2, seed=0, **config):
     """Make an encoder of ENCODERS; further keys go into its config."""
     spec = dict(ENCODERS[name])
     context = spec.pop("context", "full")
     spec["config"] = spec.get("config", {}) | config
-    return load_encoder({"layers": layers, "width": width, "heads": heads, **spec}, context=context)
+    return load_encoder({"layers": layers, "width": width, "heads": heads, "seed": seed, **spec}, context=context)
 
 
 def noise(*lengths):

@@ -13,6 +13,9 @@ from lalia.scale import Scale
 
 SCALE = Scale((1.0, 2.0, 3.0, 4.0), present_from=2.0)
 TRAITS = ("breathy", "slow_rate")
+TRANSFORMER = {"layers": 1, "heads": 2, "hidden": 8, "dropout": 0.1}
+# which of the two traits share hidden layers
+SHARINGS = [{"shared": True}, {"shared": False}, {"groups": {"voice": [0], "articulation": [1]}}]
 
 
 def make_encoder(family="wavlm", **config):
@@ -31,6 +34,8 @@ def make_rater(
     traits=TRAITS,
     thresholds=None,
     shared=True,
+    groups=None,
+    transformer=None,
 ):
     torch.manual_seed(1)
     encoder = encoder or make_encoder()
@@ -38,7 +43,17 @@ def make_rater(
     mix = build_layer_mix(layers, n_blocks=encoder.n_blocks, width=encoder.width)
     pool = build_pooling(**{"hidden": 8, **kind_of_pooling}, width=mix.out_width)
     head = build_head(
-        kind, method=method, width=pool.out_width, n_traits=2, scale=SCALE, hidden=(8,), dropout=0.1, shared=shared
+        kind,
+        method=method,
+        width=pool.out_width,
+        frame_width=pool.width,
+        n_traits=2,
+        scale=SCALE,
+        hidden=(8,),
+        dropout=0.1,
+        shared=shared,
+        groups=groups or {},
+        transformer=transformer,
     )
     return SpeechRater(
         encoder,

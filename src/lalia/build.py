@@ -13,17 +13,19 @@ from lalia.model.adapt import Adaptation, adapt_frozen, adapt_full, adapt_partia
 from lalia.model.adapters import adapt_adalora, adapt_ia3, adapt_lora, adapt_soft_prompt
 from lalia.model.encoders.base import SpeechEncoder
 from lalia.model.encoders.load import load_encoder
-from lalia.model.heads import build_head
+from lalia.model.heads import Head, build_head
 from lalia.model.layer_mix import build_layer_mix
-from lalia.model.pooling import build_pooling
+from lalia.model.pooling import Pooling, build_pooling
 from lalia.model.rater import SpeechRater
 from lalia.model.saved_rater import find_rater, read_config
+from lalia.scale import Scale
 from lalia.settings import (
     AdaLoraAdapt,
     AdaptSettings,
     AudioSettings,
     FrozenAdapt,
     FullAdapt,
+    HeadSettings,
     IA3Adapt,
     LastBlocks,
     LoraAdapt,
@@ -42,6 +44,7 @@ def build_rater(settings: RunSettings, traits: Sequence[str]) -> SpeechRater:
         traits: what is rated, in the order of the outputs.
 
     Raises:
+        ConfigError: if a trait is not in exactly one of the head's groups.
         EncoderError: if the encoder cannot be loaded or adapted as asked.
         ModelError: if the parts do not fit together.
     """
@@ -55,9 +58,7 @@ def build_rater(settings: RunSettings, traits: Sequence[str]) -> SpeechRater:
         torch.manual_seed(settings.seed)
         mix = build_layer_mix(settings.model.layers, n_blocks=encoder.n_blocks, width=encoder.width)
         pooling = build_pooling(width=mix.out_width, **settings.model.pooling.model_dump())
-        head = build_head(
-            width=pooling.out_width, n_traits=len(traits), scale=scale, **settings.model.head.model_dump()
-        )
+        head = _build_head(settings.model.head, traits, scale, pooling)
         rater = SpeechRater(
             encoder,
             layers=settings.model.layers,
@@ -97,6 +98,19 @@ def load_rater(folder: str | Path) -> SpeechRater:
     if read_config(found).holds_encoder or not settings.is_file():
         return SpeechRater.from_pretrained(found)
     return SpeechRater.from_pretrained(found, encoder=build_encoder(load_config(settings)))
+
+
+def _build_head(asked: HeadSettings, traits: Sequence[str], scale: Scale, pooling: Pooling) -> Head:
+    asked.check_groups(traits)
+    # a head knows its traits by their position
+    groups = {name: [traits.index(trait) for trait in group] for name, group in asked.groups.items()}
+    return build_head(
+        width=pooling.out_width,
+        frame_width=pooling.width,
+        n_traits=len(traits),
+        scale=scale,
+        **asked.model_dump() | {"groups": groups},
+    )
 
 
 def build_preprocessing(audio: AudioSettings, encoder: SpeechEncoder) -> Preprocessing:

@@ -53,7 +53,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunSettings:
 
     Args:
         path: a YAML file; a run's own ``config.yaml`` gives the same run.
-        overrides: ``key.path=value``, the value in YAML. Changing a ``kind`` drops the old variant's keys.
+        overrides: ``key.path=value``, the value in YAML. Changing a ``kind``, or the architecture of a random
+            encoder, drops the old variant's keys.
 
     Raises:
         ConfigError: lists every problem with its key path.
@@ -136,9 +137,10 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
 
 
 def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
-    kind = new.get("kind")
-    if kind is not None and into.get("kind", kind) != kind:
-        into.clear()
+    # what names a variant: with another one, the old one's keys go
+    for name in ("kind", "random"):
+        if name in new and into.get(name, new[name]) != new[name]:
+            into.clear()
     for key, value in new.items():
         old = into.get(key)
         if isinstance(value, dict) and isinstance(old, str) and key in ("adapt", "pooling", "head", "split"):
@@ -178,7 +180,8 @@ def _problems(error: ValidationError) -> Iterator[str]:
         elif kind == "union_tag_not_found":
             yield f"{place}.kind is missing"
         elif kind == "value_error":
-            yield f"{place}: {context['error']}" if place else str(context["error"])
+            said = str(context["error"]).removesuffix(".")
+            yield f"{place}: {said}" if place else said
         else:
             attempts.setdefault((place, _shown(value)), []).append(_plain(found["msg"]))
     for (place, shown), messages in attempts.items():

@@ -1,11 +1,12 @@
 """The settings of a run as frozen types: one per stage, a sentence under each field, variants by ``kind``."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, Union
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from lalia.errors import ConfigError, nearest_choice
 from lalia.scale import Scale
 
 
@@ -462,6 +463,19 @@ PoolingSettings = Annotated[
 ]
 
 
+class TransformerSettings(_Settings):
+    """A small transformer over the frames, as wide as they are and without positions."""
+
+    layers: Count = 1
+    """The number of layers."""
+    heads: Count = 4
+    """The attention heads of each layer, a divisor of the frames' width."""
+    hidden: Count = 512
+    """The width between the two linear layers of each layer."""
+    dropout: OpenFraction = 0.1
+    """The dropout on the attention and on what each half of a layer adds."""
+
+
 class _Head(_Settings):
     hidden: tuple[Count, ...] = ()
     """The widths of the hidden layers; empty is a linear head."""
@@ -473,6 +487,36 @@ class _Head(_Settings):
     """The activation of the hidden layers."""
     shared: bool = True
     """Whether the traits share the hidden layers, or each has its own."""
+    groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Traits that share hidden layers, by the group's name: ``{voice: [hoarse, breathy], rate: [slow]}``."""
+    transformer: TransformerSettings | None = None
+    """A small transformer over the frames before they are pooled, one per stack of hidden layers; null: none."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "_Head":
+        if self.groups and not self.shared:
+            raise ValueError("groups share hidden layers and shared: false shares none; give one of the two")
+        empty = [name for name, traits in self.groups.items() if not traits]
+        if empty:
+            raise ValueError(f"the groups {empty} name no trait")
+        self.check_groups({trait: None for traits in self.groups.values() for trait in traits})
+        return self
+
+    def check_groups(self, traits: Collection[str]) -> None:
+        """Make sure that each trait is in exactly one group, if there are groups.
+
+        Raises:
+            ConfigError: names the traits that are unknown, in several groups or in none.
+        """
+        given = [trait for group in self.groups.values() for trait in group]
+        nearest = {trait: nearest_choice(trait, traits) for trait in given if trait not in traits}
+        problems = [
+            f"'{trait}' is no trait" + (f" (did you mean '{near}'?)" if near else "") for trait, near in nearest.items()
+        ]
+        problems += [f"'{trait}' stands {given.count(trait)} times" for trait in traits if given.count(trait) > 1]
+        problems += [f"'{trait}' is in no group" for trait in traits if trait not in given]
+        if self.groups and problems:
+            raise ConfigError(f"model.head.groups must name each trait once: {', '.join(problems)}.")
 
 
 class BinaryHead(_Head):
@@ -612,4 +656,6 @@ class RunSettings(_Settings):
     def _check(self) -> "RunSettings":
         if isinstance(self.model.adapt, AdaLoraAdapt) and self.train.unfreeze_every is not None:
             raise ValueError("train.unfreeze_every does not go with adalora, which shares its ranks among all blocks")
+        if self.data.traits:  # else they are those of the table
+            self.model.head.check_groups(self.data.traits)
         return self

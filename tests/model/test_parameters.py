@@ -1,14 +1,16 @@
 import pytest
 
 from lalia.model.adapters import adapt_lora, adapt_soft_prompt
-from toy_rater import make_encoder, make_rater
+from toy_rater import SHARINGS, TRANSFORMER, make_encoder, make_rater
 
 
 @pytest.mark.parametrize("family", ["wav2vec2", "hubert", "wavlm", "whisper"])
-@pytest.mark.parametrize("shared", [True, False])
-def test_parameter_table_counts_every_parameter_once(family, shared):
+@pytest.mark.parametrize("sharing", SHARINGS)
+@pytest.mark.parametrize("transformer", [None, TRANSFORMER])
+def test_parameter_table_counts_every_parameter_once(family, sharing, transformer):
     config = {"max_source_positions": 100} if family == "whisper" else {}
-    rater = make_rater(encoder=make_encoder(family, **config), layers="weighted", pooling="attention", shared=shared)
+    settings = {"layers": "weighted", "pooling": "attention", "transformer": transformer, **sharing}
+    rater = make_rater(encoder=make_encoder(family, **config), **settings)
     rows = rater.parameter_table()
     assert sum(row.trainable for row in rows) == sum(p.numel() for p in rater.parameters() if p.requires_grad)
     assert sum(row.frozen for row in rows) == sum(p.numel() for p in rater.parameters() if not p.requires_grad)
@@ -44,3 +46,16 @@ def test_adapters_count_in_their_block_and_a_prompt_has_its_row():
     adapt_soft_prompt(prompted, length=5, deep=True)
     rows = {row.module: row for row in make_rater(encoder=prompted).parameter_table()}
     assert rows["prompt"] == ("prompt", 2 * 5 * 16, 0)
+
+
+def test_what_a_group_shares_is_a_row_by_its_name_with_its_transformer():
+    def rows(**settings):
+        groups = {"voice": [0], "articulation": [1]}
+        table = make_rater(groups=groups, **settings).parameter_table()
+        return {row.module: row.trainable for row in table if row.module.startswith("head")}
+
+    plain, with_transformers = rows(), rows(transformer=TRANSFORMER)
+    names = ["head, group voice", "head, group articulation", "head, breathy", "head, slow_rate"]
+    assert list(plain) == list(with_transformers) == names
+    assert plain["head, group voice"] < with_transformers["head, group voice"]
+    assert plain["head, breathy"] == with_transformers["head, breathy"]

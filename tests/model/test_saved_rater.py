@@ -10,8 +10,9 @@ from lalia.model.adapt import adapt_partial
 from lalia.model.adapters import adapt_lora
 from lalia.model.encoders.load import load_encoder
 from lalia.model.rater import SpeechRater
-from toy_rater import make_encoder, make_rater, make_waveform
+from toy_rater import SHARINGS, TRANSFORMER, make_encoder, make_rater, make_waveform
 
+POOLINGS = ["mean", "max", "statistics", "attention", {"kind": "attention", "heads": 3}, "attentive_statistics"]
 LAYERS = ["last", "weighted", 1, [1, -1], "last-2"]
 HEADS = [("binary", "cumulative"), ("ordinal", "cumulative"), ("ordinal", "corn"), ("regression", "cumulative")]
 
@@ -30,6 +31,21 @@ def test_saved_rater_gives_the_same_scores_after_loading(tmp_path, kind, method,
     assert loaded.thresholds == {"breathy": 0.25, "slow_rate": 0.5}
     assert (loaded.traits, loaded.scale, loaded.preprocessing) == (rater.traits, rater.scale, rater.preprocessing)
     assert not any(module.training for module in loaded.modules())
+
+
+@pytest.mark.parametrize(("kind", "method"), HEADS)
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("sharing", SHARINGS)
+@pytest.mark.parametrize("transformer", [None, TRANSFORMER])
+def test_every_pooling_and_head_comes_back(tmp_path, kind, method, pooling, sharing, transformer):
+    rater = make_rater(kind=kind, method=method, pooling=pooling, transformer=transformer, **sharing)
+    rater.save_pretrained(tmp_path / "model")
+    loaded = SpeechRater.from_pretrained(tmp_path / "model")
+    waveforms = [make_waveform(0.5), make_waveform(0.3, seed=1)]
+    for values, wanted in zip(loaded.score(waveforms), rater.score(waveforms), strict=True):
+        torch.testing.assert_close(values, wanted, atol=1e-6, rtol=0, equal_nan=True)
+    assert loaded.pooling.config == rater.pooling.config
+    assert loaded.head.config == rater.head.config
 
 
 @pytest.mark.parametrize("family", ["wav2vec2", "hubert", "whisper"])
@@ -186,6 +202,11 @@ def test_unknown_format_names_the_lalia_that_saved_it(folder):
         ({"layers": 12}, "cannot be built: Unknown layers 12"),
         ({"pooling": {"kind": "mean"}}, "do not fit config.json: pooling.attention.project.weight is not expected"),
         ({"pooling": {"kind": "attention", "hidden": 5}}, r"project.weight has shape \(8, 16\) instead of \(5, 16\)"),
+        ({"layers": [1, 2]}, "do not fit config.json: .*project.weight has shape"),
+        (
+            {"head": {"kind": "ordinal", "groups": {"voice": [0]}}},
+            "cannot be built: Each of the traits 0 to 1 belongs in",
+        ),
         ({"layers": "weighted"}, "do not fit config.json: layer_mix.logits is missing"),
     ],
 )

@@ -340,6 +340,31 @@ def test_run_without_raters_and_layer_mix_leaves_them_out(tmp_path: Path) -> Non
     assert "Depths of the encoder" not in text
 
 
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [
+        ("last", "its last depth"),
+        ("weighted", "a learned mix of all its depths"),
+        (7, "its depth 7"),
+        (-2, "its depth -2 (counted from the end)"),
+        ([6, 9], "its depths 6, 9 side by side"),
+        ("last-4", "its last 4 depths side by side"),
+    ],
+)
+def test_page_says_which_depths_were_pooled(tmp_path: Path, layers: Any, said: str) -> None:
+    run = make_run(tmp_path / "run", model={"encoder": "random:wavlm", "layers": layers, "pooling": "max"})
+    assert f"{said}, max pooling over time, a head of kind ordinal" in read(run).text
+
+
+def test_page_says_what_traits_share_and_what_stands_before_the_pooling(tmp_path: Path) -> None:
+    head = {"transformer": {}, "groups": {"voice": ["hoarse_harsh"], "rate": ["slow_rate"]}}
+    run = make_run(tmp_path / "run", model={"encoder": "random:wavlm", "head": head})
+    assert (
+        "mean pooling over time, a small transformer before the pooling, a head of kind ordinal whose traits share "
+        "layers in the groups voice (hoarse_harsh), rate (slow_rate)"
+    ) in read(run).text
+
+
 def test_binary_head_is_compared_by_presence(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", model={"encoder": "random:wavlm", "head": "binary"})
     table = pd.read_csv(run / "predictions.csv")

@@ -4,7 +4,7 @@ Shape notation: frames (recordings, time, width), is_real_frame (recordings, tim
 embedding (recordings, out_width). What padding holds never matters, not even NaN.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,15 @@ from lalia.model.frames import zero_padding
 
 # the least variance: a root at 0 has no finite gradient; 1e-5 as standard deviation
 _LEAST_VARIANCE = 1e-10
+
+
+class FrameWeights(NamedTuple):
+    """How much each real frame of one recording counts, for pictures."""
+
+    weights: Tensor
+    """For each trait and head of the attention, adding up to 1 over time, shape (traits, heads, time)."""
+    seconds: Tensor
+    """The middle of each frame in the waveform, shape (time,); windows that overlap repeat a stretch."""
 
 
 class FrameAttention(nn.Module):

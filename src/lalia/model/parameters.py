@@ -40,15 +40,19 @@ def count_encoder(encoder: SpeechEncoder) -> list[ParameterCount]:
 
 
 def count_head(head: Head, traits: Sequence[str]) -> list[ParameterCount]:
-    """Count the parameters of what the traits share, and of each trait's own layers."""
-    own: dict[str, list[nn.Module]] = {
-        f"head, {trait}": [output] for trait, output in zip(traits, head.outputs, strict=True)
-    }
-    if head.layers.is_shared:
-        return count_parts({"head, shared": [head.layers], **own})
-    for modules, stack in zip(own.values(), head.layers.stacks, strict=True):
-        modules.append(stack)
-    return count_parts(own)
+    """Count the parameters of what all traits or those of a group share, and of each trait's own layers."""
+    sharing = head.layers.sharing
+    own = [f"head, {trait}" for trait in traits]
+    of_stack = [f"head, group {name}" for name in sharing.group_names] or (["head, shared"] if sharing.shared else own)
+    parts: dict[str, list[nn.Module]] = {}
+    for name, stack in zip(of_stack, head.layers.stacks, strict=True):
+        parts[name] = [stack]
+    # one per stack or none
+    for name, transformer in zip(of_stack, head.layers.transformers, strict=False):
+        parts[name].append(transformer)
+    for name, output in zip(own, head.outputs, strict=True):
+        parts.setdefault(name, []).append(output)
+    return count_parts(parts)
 
 
 def _count(name: str, parameters: Iterable[nn.Parameter]) -> ParameterCount:

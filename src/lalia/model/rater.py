@@ -1,6 +1,7 @@
 """The speech rater: encoder, layer mix, pooling and head as one model, with all that a score needs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Self
@@ -15,6 +16,7 @@ from lalia.data.audio import Preprocessing
 from lalia.errors import AudioError, EncoderError, ModelError, RaterError, suggest
 from lalia.model.adapt import adapt_frozen, own_changes
 from lalia.model.adapters import add_again, merge_adapters
+from lalia.model.attention_pooling import AttentionPooling, AttentiveStatisticsPooling, FrameWeights
 from lalia.model.base_weights import check_shared, check_source, hash_shared, shared_weights
 from lalia.model.encoders.base import SpeechEncoder
 from lalia.model.encoders.load import build_from_architecture, load_encoder
@@ -100,6 +102,8 @@ class SpeechRater(nn.Module):
     def embed(self, waveforms: Tensor, n_samples: Tensor, recording_of_window: Tensor) -> Tensor:
         """Return one embedding per recording, shape (recordings, width).
 
+        A head with transformers takes one per stack of its layers, shape (recordings, stacks, width).
+
         Args:
             waveforms: at ``preprocessing.rate_hz``, padded behind, shape (windows, samples).
             n_samples: real samples of each window, shape (windows,).
@@ -109,8 +113,7 @@ class SpeechRater(nn.Module):
             EmptyRecordingError: if a recording has no real frame.
         """
         frames, is_real = self._frames(waveforms, n_samples)
-        embedding: Tensor = self.pooling(*join_windows(frames, is_real, recording_of_window))
-        return embedding
+        return self.head.layers.pool(self.pooling, *join_windows(frames, is_real, recording_of_window))
 
     def forward(self, waveforms: Tensor, n_samples: Tensor, recording_of_window: Tensor) -> Tensor:
         """Return the head's raw outputs, shape (recordings, traits, outputs); arguments as for ``embed``."""
@@ -135,15 +138,43 @@ class SpeechRater(nn.Module):
         Raises:
             AudioError: if a waveform is not one row of finite floats, or too short for the encoder.
         """
-        was_training = self.training
-        self.eval()
-        try:
+        with _eval_mode(self):
             raw = [self.head(self._embed_one(self._check_waveform(w, i))) for i, w in enumerate(waveforms)]
             if not raw:
                 return Scores(*(torch.empty(0, len(self.traits)) for _ in Scores._fields))
             return Scores(*(values.cpu() for values in self.decode(torch.cat(raw))))
-        finally:
-            self.train(was_training)
+
+    @torch.no_grad()
+    def attention(self, waveform: ArrayLike | Tensor) -> FrameWeights:
+        """Return how much each frame of one recording counts in its embedding, in eval mode.
+
+        The traits differ only where each stack of the head has its own transformer before the pooling.
+
+        Args:
+            waveform: as for ``score``.
+
+        Returns:
+            Weights and times on the CPU, the recording's windows joined.
+
+        Raises:
+            ModelError: if the pooling learns no weights.
+            AudioError: as for ``score``.
+        """
+        pooling = self.pooling
+        if not isinstance(pooling, AttentionPooling | AttentiveStatisticsPooling):
+            raise ModelError(
+                f"Pooling of kind {pooling.config['kind']} learns no weights of frames. Only attention and"
+                " attentive_statistics have some to show (model.pooling)."
+            )
+        with _eval_mode(self):
+            samples = self._check_waveform(waveform, 0)
+            values, is_real = _join(windows := self._encode_windows(samples))
+            of_stacks = [pooling.weights(each, is_real)[0] for each in self.head.layers.transform(values, is_real)]
+        weights = torch.stack(self.head.layers.for_traits(of_stacks))[..., is_real[0]]
+        bounds = self.preprocessing.window_bounds(len(samples))
+        counts = [int(is_real_frame.sum()) for _, is_real_frame in windows]
+        middles = [a + (torch.arange(n) + 0.5) * (b - a) / n for (a, b), n in zip(bounds, counts, strict=True)]
+        return FrameWeights(weights.cpu(), torch.cat(middles) / self.preprocessing.rate_hz)
 
     def save_pretrained(self, folder: str | Path, *, encoder_weights: bool = True) -> None:
         """Write the rater to a folder: ``config.json`` and ``model.safetensors``.
@@ -235,7 +266,7 @@ class SpeechRater(nn.Module):
     def parameter_table(self) -> list[ParameterCount]:
         """Return the parameters of each part that has any: stem, blocks, norm, mix, pooling, head.
 
-        What a shared head shares is one row; the rest of a head is one row per trait.
+        What all traits of a head share is one row, what a group shares one too; the rest is one row per trait.
         """
         return [
             *count_encoder(self.encoder),
@@ -256,7 +287,11 @@ class SpeechRater(nn.Module):
                 width = build_layer_mix(config.layers, n_blocks=encoder.n_blocks, width=encoder.width).out_width
                 pooling = build_pooling(**config.pooling, width=width)
                 head = build_head(
-                    **config.head, width=pooling.out_width, n_traits=len(config.traits), scale=config.scale
+                    **config.head,
+                    width=pooling.out_width,
+                    frame_width=width,
+                    n_traits=len(config.traits),
+                    scale=config.scale,
                 )
                 return cls(
                     encoder,
@@ -282,13 +317,13 @@ class SpeechRater(nn.Module):
         # the numbered depths, which alone are ever several, all have the same mask
         return self.layer_mix([frames_at[depth].values for depth in depths]), frames_at[depths[0]].is_real
 
-    def _embed_one(self, waveform: Tensor) -> Tensor:
-        """Embed one recording window by window, so that an hour needs the memory of one window."""
+    def _encode_windows(self, waveform: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Encode one recording window by window, so that an hour needs the memory of one window in the encoder."""
         bounds = self.preprocessing.window_bounds(len(waveform))
-        parts = [self._frames(waveform[None, a:b], torch.tensor([b - a], device=waveform.device)) for a, b in bounds]
-        values, is_real = zip(*parts, strict=True)
-        embedding: Tensor = self.pooling(torch.cat(values, dim=1), torch.cat(is_real, dim=1))
-        return embedding
+        return [self._frames(waveform[None, a:b], torch.tensor([b - a], device=waveform.device)) for a, b in bounds]
+
+    def _embed_one(self, waveform: Tensor) -> Tensor:
+        return self.head.layers.pool(self.pooling, *_join(self._encode_windows(waveform)))
 
     def _check_waveform(self, waveform: ArrayLike | Tensor, number: int) -> Tensor:
         samples = waveform if isinstance(waveform, Tensor) else torch.as_tensor(np.asarray(waveform))
@@ -311,6 +346,12 @@ class SpeechRater(nn.Module):
                 f"The pooling takes frames of width {self.pooling.width}, the layers {self.layers!r} of the encoder"
                 f" give {self.layer_mix.out_width}."
             )
+        for transformer in self.head.layers.transformers:
+            if transformer.width != self.pooling.width:
+                raise ModelError(
+                    f"The head's transformer takes frames of width {transformer.width}, the pooling"
+                    f" {self.pooling.width}."
+                )
         if self.head.layers.width != self.pooling.out_width:
             raise ModelError(
                 f"The head takes width {self.head.layers.width}, the pooling gives {self.pooling.out_width}."
@@ -342,9 +383,25 @@ def _load_base(config: RaterConfig, folder: Path) -> SpeechEncoder:
     if source.name.startswith("random:"):
         raise RaterError(f"{missing}, whose seed is not known. {hint}")
     try:
-        return load_encoder(source.name, revision=source.revision, normalize=source.normalize, context=source.context)
+        return load_encoder(source.name, revision=source.revision, normalize=source.normalize)
     except EncoderError as cause:
         raise RaterError(f"{missing}, which cannot be loaded. {cause} {hint}") from cause
+
+
+def _join(windows: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Return the frames of one recording's windows in one row, and which of them are real."""
+    values, is_real = zip(*windows, strict=True)
+    return torch.cat(values, dim=1), torch.cat(is_real, dim=1)
+
+
+@contextmanager
+def _eval_mode(module: nn.Module) -> Iterator[None]:
+    was_training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(was_training)
 
 
 def _own_storage(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from lalia.files import write_text
 from lalia.report import pictures, tables
 from lalia.report.contents import Contents, read_contents
-from lalia.settings import RandomEncoder
+from lalia.settings import HeadSettings, RandomEncoder
 
 _ADAPTATIONS = {
     "frozen": "the encoder stays as it was; only what stands on it was trained",
@@ -117,7 +117,8 @@ def _say_asked(contents: Contents) -> list[tuple[str, str]]:
         ("Trained", f"{trained:,} of {parameters:,} parameters ({trained / max(parameters, 1):.1%})"),
         (
             "On the encoder",
-            f"{_say_layers(model.layers)}, {model.pooling.kind} pooling over time, a head of kind {model.head.kind}",
+            f"{_say_layers(model.layers)}, {model.pooling.kind.replace('_', ' ')} pooling over time,"
+            f" {_say_head(model.head)}",
         ),
         ("Traits", ", ".join(contents.traits)),
         ("Rating scale", f"{', '.join(contents.level_names)}; a trait counts as present from {scale.present_from:g}"),
@@ -143,6 +144,16 @@ def _say_layers(layers: int | str | Sequence[int]) -> str:
         case int():
             return f"its depth {layers}" if layers >= 0 else f"its depth {layers} (counted from the end)"
     return f"its depths {', '.join(map(str, layers))} side by side"
+
+
+def _say_head(head: HeadSettings) -> str:
+    if head.groups:
+        groups = [f"{name} ({', '.join(traits)})" for name, traits in head.groups.items()]
+        shared = f" whose traits share layers in the groups {', '.join(groups)}"
+    else:
+        shared = "" if head.shared else " with layers of its own for each trait"
+    before = "a small transformer before the pooling, " if head.transformer else ""
+    return f"{before}a head of kind {head.kind}{shared}"
 
 
 def _say_encoder(contents: Contents) -> str:
