@@ -192,7 +192,16 @@ def test_saved_settings_give_the_same_run(run_yaml, tmp_path):
 
 def test_identity_does_not_change_with_name_and_place(run_yaml):
     one = load_config(run_yaml)
-    other = load_config(run_yaml, ["name=other", "runs=/elsewhere", "data.metadata=/a/b.csv"])
+    other = load_config(
+        run_yaml,
+        [
+            "name=other",
+            "runs=/elsewhere",
+            "data.metadata=/a/b.csv",
+            "model.download_dir=/c",
+            "model.keep_download=false",
+        ],
+    )
     assert identity_json(one) == identity_json(other)
 
 

@@ -7,10 +7,12 @@ import pandas as pd
 import pytest
 import soundfile
 
+from hub_stand_in import stand_in, use_endpoint
 from lalia.config import identity_json, load_config
 from lalia.data.splits import read_split
 from lalia.errors import AudioError, RunError
 from lalia.evaluation.predict import predict_files
+from lalia.model.encoders.load import load_encoder
 from lalia.model.rater import SpeechRater
 from lalia.prepare import prepare
 from lalia.run import evaluate_run, train
@@ -136,6 +138,22 @@ def test_the_manifest_names_versions_hashes_and_flow(run):
     assert manifest["flow"]["recordings_in"] == 16
     assert sum(part["recordings"] for part in manifest["flow"]["parts"].values()) == 16
     assert set(manifest["thresholds"]) == set(SpeechRater.from_pretrained(run).thresholds)
+
+
+def test_an_encoder_from_the_hub_is_recorded_with_its_commit_and_need_not_stay(own_corpus, tmp_path, monkeypatch):
+    encoder = load_encoder({"random": "hubert", "layers": 1, "width": 16, "heads": 2})
+    encoder.model.save_pretrained(tmp_path / "repository")
+    (tmp_path / "repository" / "preprocessor_config.json").write_text('{"do_normalize": true}')
+    with stand_in() as hub:
+        use_endpoint(monkeypatch, hub.endpoint, tmp_path / "cache")
+        commit = hub.add_folder("someone/small-hubert", tmp_path / "repository")
+        model = "model={encoder: someone/small-hubert, revision: main, download_dir: encoders, keep_download: false}"
+        monkeypatch.chdir(tmp_path)
+        folder = train(quick_settings(own_corpus, tmp_path / "runs", model, "train.epochs=1"))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert (manifest["encoder"]["name"], manifest["encoder"]["revision"]) == ("someone/small-hubert", commit)
+    assert list((tmp_path / "encoders").iterdir()) == []
+    assert str(tmp_path) not in (folder / "report.html").read_text()
 
 
 def test_evaluating_a_run_again_changes_no_number(run):

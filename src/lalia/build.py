@@ -80,6 +80,8 @@ def build_encoder(settings: RunSettings) -> SpeechEncoder:
         revision=settings.model.revision,
         normalize=settings.audio.normalize,
         context=settings.model.context,
+        download_dir=settings.model.download_dir,
+        keep_download=settings.model.keep_download,
     )
 
 

@@ -45,7 +45,7 @@ _Loader.add_implicit_resolver(
 )
 
 # settings that name a place, relative to the file that they stand in
-_PATH_KEYS = (("data", "metadata"), ("data", "audio_dir"), ("split", "path"))
+_PATH_KEYS = (("data", "metadata"), ("data", "audio_dir"), ("split", "path"), ("model", "download_dir"))
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunSettings:
@@ -89,6 +89,8 @@ def identity_json(settings: RunSettings) -> str:
         values.pop(key)
     for key in ("metadata", "audio_dir"):
         values["data"].pop(key)
+    for key in ("download_dir", "keep_download"):
+        values["model"].pop(key)
     values["split"].pop("path", None)
     values["train"].pop("workers")
     values["model"].pop("save_encoder")

@@ -566,6 +566,10 @@ class ModelSettings(_Settings):
     """The branch, tag or commit of a Hugging Face id; null takes the default branch."""
     context: Literal["full", "clip"] = "full"
     """Whisper's: full is the 30 s of its training, silence included; clip is the recording alone, faster if short."""
+    download_dir: str | None = None
+    """Where a Hugging Face id is downloaded to, a folder per id and commit; null is Hugging Face's cache."""
+    keep_download: bool = True
+    """Whether what had to be downloaded stays once it is loaded; what was there before always does."""
     layers: Annotated[int | str | tuple[int, ...], AfterValidator(_check_layers)] = "last"
     """Which depth is pooled: ``last`` is the encoder's own output, ``weighted`` a learned mix of all; a number is that
     depth (-1 the last one, before the output's norm), a list such as ``[6, 9, 12]`` or ``last-4`` several side by side.

@@ -204,8 +204,9 @@ def _show_settings(contents: Contents) -> str:
     data["exclude"] = [contents.name(recording) for recording in data["exclude"]]
     if "path" in split:
         split["path"] = _last_part(split["path"])
-    if isinstance(model["encoder"], str):
-        model["encoder"] = _last_part(model["encoder"])
+    for key in ("encoder", "download_dir"):
+        if isinstance(model[key], str):
+            model[key] = _last_part(model[key])
     text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     return text
 

@@ -23,6 +23,8 @@ def load_encoder(
     revision: str | None = None,
     normalize: Literal["auto"] | bool = "auto",
     context: Literal["full", "clip"] = "full",
+    download_dir: str | Path | None = None,
+    keep_download: bool = True,
 ) -> SpeechEncoder:
     """Return a speech encoder in float32, frozen and in eval mode.
 
@@ -41,10 +43,14 @@ def load_encoder(
             preprocessor_config.json says, and does so for random encoders. Those on spectrograms ignore it.
         context: ``"full"`` gives Whisper the 30 s that it was trained on, silence behind a shorter clip included;
             ``"clip"`` only the clip, which is several times faster for short ones and gives other frames.
+        download_dir: where an id is downloaded to, in the layout of Hugging Face's cache: a folder per id and commit,
+            found again without a network. None is that cache itself.
+        keep_download: False removes what this call had to download once it is loaded; what was there before, and any
+            folder that is given, stays.
 
     Raises:
-        EncoderError: if the encoder cannot be found, is of another family, or its weights cannot be read or are
-            incomplete.
+        EncoderError: if the encoder cannot be found, is of another family, or its weights cannot be read, are
+            incomplete, or more than the encoder has a place for.
 
     Example:
         >>> encoder = load_encoder({"random": "wavlm", "layers": 2, "width": 16, "heads": 2})
@@ -54,7 +60,9 @@ def load_encoder(
     if isinstance(encoder, str) and encoder.startswith("random:"):
         encoder = {"random": encoder.removeprefix("random:")}
     if not isinstance(encoder, Mapping):
-        return read_checkpoint(find_checkpoint(encoder, revision), normalize, context)
+        place = find_checkpoint(encoder, revision, download_dir=download_dir, keep_download=keep_download)
+        with place as checkpoint:
+            return read_checkpoint(checkpoint, normalize, context)
     unknown = [key for key in encoder if key not in _RANDOM_KEYS]
     if unknown or "random" not in encoder:
         key = unknown[0] if unknown else next(iter(encoder), "")

@@ -1,52 +1,26 @@
-"""From an encoder's name to a folder with its config and weights, local or in Hugging Face's cache."""
+"""From an encoder's name to a folder with its config and weights, local or downloaded."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HFValidationError,
-    HTTPError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
+from lalia.errors import EncoderError, list_some
+from lalia.model.encoders.download import PICKLED, SAFETENSORS, downloaded, holds, list_repository
+
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
 )
-
-from lalia.errors import EncoderError, suggest
-
-# only to help with a misspelt name: any other id is as good
-WELL_KNOWN = (
-    "facebook/hubert-base-ls960",
-    "facebook/hubert-large-ll60k",
-    "facebook/hubert-xlarge-ll60k",
-    "facebook/wav2vec2-base",
-    "facebook/wav2vec2-base-960h",
-    "facebook/wav2vec2-large",
-    "facebook/wav2vec2-large-960h",
-    "facebook/wav2vec2-large-lv60",
-    "facebook/wav2vec2-large-robust",
-    "facebook/wav2vec2-large-xlsr-53",
-    "facebook/wav2vec2-xls-r-300m",
-    "facebook/wav2vec2-xls-r-1b",
-    "facebook/mms-300m",
-    "microsoft/wavlm-base",
-    "microsoft/wavlm-base-plus",
-    "microsoft/wavlm-large",
-    "openai/whisper-tiny",
-    "openai/whisper-base",
-    "openai/whisper-small",
-    "openai/whisper-medium",
-    "openai/whisper-large-v2",
-    "openai/whisper-large-v3",
-    "openai/whisper-large-v3-turbo",
-    "utter-project/mHuBERT-147",
-)
-
-_SAFETENSORS = ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors")
-_PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin")
-_CONFIGS = ("config.json", "preprocessor_config.json", "processor_config.json")
+# how other programs and older checkpoints keep weights
+_OTHER_WEIGHTS = (".h5", ".msgpack", ".pt", ".pth", ".ckpt", ".onnx", ".gguf", ".bin", ".safetensors")
 
 
 class Checkpoint(NamedTuple):
@@ -63,31 +37,51 @@ class Checkpoint(NamedTuple):
     revision: str | None
 
 
-def find_checkpoint(encoder: str | Path, revision: str | None = None) -> Checkpoint:
-    """Return where an encoder's files lie, after downloading those that are needed and not yet in the cache.
+@contextmanager
+def find_checkpoint(
+    encoder: str | Path,
+    revision: str | None = None,
+    *,
+    download_dir: str | Path | None = None,
+    keep_download: bool = True,
+) -> Iterator[Checkpoint]:
+    """Give the place of an encoder's files, after downloading those that are needed and not there yet.
 
     Args:
         encoder: a folder, or else a Hugging Face id.
         revision: the branch, tag or commit of an id.
+        download_dir: where downloads go, in the layout of Hugging Face's cache; None is that cache.
+        keep_download: whether what had to be downloaded stays after the block; a folder always does.
 
     Raises:
         EncoderError: if there is no such folder or id, it cannot be reached, or it holds no config or no weights.
     """
+    folder = find_folder(encoder)
+    if folder is None:
+        name = str(encoder)
+        with downloaded(name, revision, download_dir=download_dir, keep_download=keep_download) as snapshot:
+            _check_files(name, snapshot, list_repository(name, snapshot))
+            yield Checkpoint(snapshot, name, snapshot.name)
+        return
+    if revision is not None:
+        raise EncoderError(f"'{encoder}' is a folder: a revision goes with a Hugging Face id.")
+    _check_files(str(encoder), folder, sorted(file.name for file in folder.iterdir()))
+    yield Checkpoint(folder, folder.resolve().name, None)
+
+
+def find_folder(encoder: str | Path) -> Path | None:
+    """Return the folder that an encoder's name is, None for what can only be a Hugging Face id.
+
+    Raises:
+        EncoderError: if it is written as a path, and there is no such folder.
+    """
     text = str(encoder)
     folder = Path(text).expanduser()
     if folder.is_dir():
-        if revision is not None:
-            raise EncoderError(f"'{text}' is a folder: a revision goes with a Hugging Face id.")
-        found = Checkpoint(folder, folder.resolve().name, None)
-    elif isinstance(encoder, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1 or "\\" in text:
+        return folder
+    if isinstance(encoder, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1 or "\\" in text:
         raise EncoderError(f"There is no folder '{text}'. Give a Hugging Face id or a folder with config.json.")
-    else:
-        found = _download(text, revision)
-    if not (found.folder / "config.json").is_file():
-        raise EncoderError(f"'{text}' holds no config.json: it is not an encoder in the layout of Hugging Face.")
-    if not _holds(found.folder, _SAFETENSORS + _PICKLED):
-        raise EncoderError(f"'{text}' holds no weights: neither model.safetensors nor pytorch_model.bin.")
-    return found
+    return None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -105,32 +99,24 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def _download(name: str, revision: str | None) -> Checkpoint:
-    try:
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=[*_CONFIGS, *_SAFETENSORS]))
-        # some repositories have both: the pickled weights are fetched only where there is nothing else
-        if not _holds(folder, _SAFETENSORS):
-            folder = Path(snapshot_download(name, revision=folder.name, allow_patterns=list(_PICKLED)))
-    except GatedRepoError as error:
+def _check_files(name: str, folder: Path, files: list[str]) -> None:
+    """Refuse what is not a whole encoder in the layout of Hugging Face, and say what it is instead."""
+    if (folder / "adapter_config.json").is_file():
         raise EncoderError(
-            f"The encoder '{name}' is gated: accept its terms at https://huggingface.co/{name}, then `hf auth login`."
-        ) from error
-    except (RepositoryNotFoundError, HFValidationError) as error:
+            f"'{name}' holds an adapter of peft (adapter_config.json), not a whole encoder. Merge it into its base"
+            " model (merge_and_unload), save that, and give its folder."
+        )
+    has_config = (folder / "config.json").is_file()
+    if has_config and holds(folder, SAFETENSORS + PICKLED):
+        return
+    other = [file for file in files if file.endswith(_OTHER_WEIGHTS)]
+    tokenizer = [file for file in files if file in _TOKENIZER_FILES]
+    if tokenizer and not other:
         raise EncoderError(
-            f"Unknown encoder '{name}'.{suggest(name, WELL_KNOWN)} Give a Hugging Face id or a folder."
-        ) from error
-    except RevisionNotFoundError as error:
-        raise EncoderError(f"The encoder '{name}' has no revision '{revision}'.") from error
-    except LocalEntryNotFoundError as error:
-        near = "" if name in WELL_KNOWN else suggest(name, WELL_KNOWN)
-        raise EncoderError(
-            f"The encoder '{name}' is not in the local cache, and Hugging Face cannot be reached.{near} Connect to the"
-            f" network once (and unset HF_HUB_OFFLINE), or give a folder that holds the encoder."
-        ) from error
-    except (HTTPError, OSError) as error:
-        raise EncoderError(f"The encoder '{name}' cannot be downloaded. {error}") from error
-    return Checkpoint(folder, name, folder.name)
-
-
-def _holds(folder: Path, patterns: tuple[str, ...]) -> bool:
-    return any(next(folder.glob(pattern), None) is not None for pattern in patterns)
+            f"'{name}' holds a tokenizer ({list_some(tokenizer)}) but no weights: it is not an encoder. Give the id or"
+            " folder of the speech model itself."
+        )
+    if not has_config:
+        raise EncoderError(f"'{name}' holds no config.json: it is not an encoder in the layout of Hugging Face.")
+    found = f" It has {list_some(other)}, which lalia does not read." if other else ""
+    raise EncoderError(f"'{name}' holds no weights: neither model.safetensors nor pytorch_model.bin.{found}")

@@ -2,12 +2,14 @@
 
 import logging
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
+from torch import nn
 from transformers.utils import logging as transformers_logging
 
 from lalia.errors import EncoderError, list_some
@@ -42,16 +44,21 @@ def read_checkpoint(
 
     Raises:
         EncoderError: if the architecture is not one of lalia's families, the config asks for code of its own, the
-            weights cannot be read, or weights of the encoder are missing from them.
+            weights cannot be read, weights of the encoder are missing from them, or they hold weights of the encoder
+            that it has no place for.
     """
     origin = f"Encoder '{checkpoint.name}'"
     values = read_json(checkpoint.folder / "config.json")
-    if "auto_map" in values:
-        raise EncoderError(f"{origin} brings its own code (auto_map in config.json), which lalia does not run.")
+    _refuse_code(values, "config.json", origin)
     architecture = values.get("model_type")
+    if architecture is None:
+        raise EncoderError(
+            f"{origin}: its config.json names no architecture (model_type): it is not a model of transformers."
+        )
     family = find_family(architecture, origin)
     config = make_config(family, values, origin)
     preprocessor = _read_preprocessor(checkpoint)
+    _refuse_code(preprocessor, "preprocessor_config.json", origin)
     source = EncoderSource(
         family=family.name,
         name=checkpoint.name,
@@ -83,6 +90,16 @@ def _choose_features(family: Family, config: Any, preprocessor: dict[str, Any] |
             f" {demanded[wrong[0]]!r}."
         )
     return read_features({**given, **demanded}, origin)
+
+
+def _refuse_code(values: Any, file: str, origin: str) -> None:
+    """Refuse a config in which a key, at whatever depth, names code to import."""
+    if isinstance(values, dict):
+        if "auto_map" in values:
+            raise EncoderError(f"{origin} brings its own code (auto_map in {file}), which lalia does not run.")
+        values = list(values.values())
+    for value in values if isinstance(values, list) else ():
+        _refuse_code(value, file, origin)
 
 
 def _read_preprocessor(checkpoint: Checkpoint) -> dict[str, Any] | None:
@@ -133,13 +150,75 @@ def _read_weights(checkpoint: Checkpoint, family: Family, config: Any, origin: s
             f"{origin}: {len(report['mismatched_keys'])} weights are not of the size that config.json says, the first"
             f" is {key}: {tuple(found)}, expected {tuple(expected)}."
         )
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise EncoderError(
-            f"{origin}: {len(missing)} of the encoder's weights are not in the checkpoint and would be random:"
-            f" {list_some(missing)}. Is it a checkpoint of the architecture that its config.json names?"
-        )
+    # the names in the report are the checkpoint's own, except where they were mapped
+    prefix = "" if mapping else f"{family.model_class.base_model_prefix}."
+    unexpected = _choose_unexpected(report["unexpected_keys"], _list_keys(checkpoint.folder), model, prefix)
+    _refuse_unfit(sorted(report["missing_keys"]), unexpected, origin)
     return model
+
+
+def _choose_unexpected(keys: Iterable[str], all_keys: Iterable[str], model: nn.Module, prefix: str) -> list[str]:
+    """Return those of a checkpoint's unused keys that belong to the encoder, by the names in it.
+
+    A key belongs to the encoder if it lies in one of the encoder's own modules. Heads, quantizers, decoders, adapters
+    behind the last block and the embedding of masked frames lie beside them.
+
+    Args:
+        keys: the unused ones.
+        all_keys: of the checkpoint. If any begins with the prefix, the encoder is only a part of what is stored, and
+            what stands outside the prefix is not the encoder's, whatever its name: the speaker head of WavLM too has
+            a ``feature_extractor``.
+        model: the encoder's modules.
+        prefix: of the encoder within a larger model, with its dot, such as ``wavlm.``.
+
+    Example:
+        >>> encoder = nn.ModuleDict({"layers": nn.ModuleList([nn.Identity()])})
+        >>> keys = ["wavlm.layers.1.weight", "layers.weight", "lm_head.weight", "wavlm.masked_spec_embed"]
+        >>> _choose_unexpected(keys, keys, encoder, "wavlm.")
+        ['layers.1.weight']
+    """
+    is_part = any(key.startswith(prefix) for key in all_keys)
+    own = [key.removeprefix(prefix) for key in keys if not is_part or key.startswith(prefix)]
+    modules = {name for name, _ in model.named_children()}
+    return sorted(key for key in own if key.partition(".")[0] in modules)
+
+
+def _list_keys(folder: Path) -> list[str]:
+    """Return the names of all weights in a checkpoint, without reading the weights."""
+    # in the order in which transformers looks for them
+    whole, pickled = folder / "model.safetensors", folder / "pytorch_model.bin"
+    if whole.is_file():
+        with safe_open(whole, framework="pt") as file:
+            return list(file.keys())
+    for index in (Path(f"{whole}.index.json"), pickled, Path(f"{pickled}.index.json")):
+        if index.is_file() and index != pickled:
+            return list(read_json(index).get("weight_map", {}))
+        if index.is_file():
+            return list(torch.load(pickled, map_location="meta", weights_only=True))
+    return []
+
+
+def _refuse_unfit(missing: list[str], unexpected: list[str], origin: str) -> None:
+    if not missing and not unexpected:
+        return
+    problems = []
+    if missing:
+        problems.append(
+            f"{len(missing)} of the encoder's weights are not in the checkpoint and would be random:"
+            f" {list_some(missing)}"
+        )
+    if unexpected:
+        problems.append(
+            f"{len(unexpected)} weights in the checkpoint have no place in the encoder and would be lost:"
+            f" {list_some(unexpected)}"
+        )
+    lora = any(".lora_" in key or ".base_layer." in key for key in unexpected)
+    advice = (
+        "It holds adapters of peft that are not merged: merge them (merge_and_unload) and save it again."
+        if lora
+        else "Is it a checkpoint of the architecture and the size that its config.json names?"
+    )
+    raise EncoderError(f"{origin}: {'; '.join(problems)}. {advice}")
 
 
 @contextmanager
