@@ -67,7 +67,7 @@ def check_adaptation(family, name, folder):
     rater = make_adapted(family, name)
     plain = make_rater(encoder=make_encoder(family), window_seconds=1.0)
     changed_before_training = distance(rater, plain)
-    declared = declared_names(rater, name, family)
+    declared = declared_names(rater, family, name)
     groups = parameter_groups(rater, learning_rate=1.0, encoder_learning_rate=1.0, weight_decay=0.0)
     watch = WhatMoves(rater)
     with_gradient = record_gradients(rater)
@@ -117,7 +117,7 @@ def make_adapted(family, name):
     return make_rater(encoder=encoder, window_seconds=1.0)
 
 
-def declared_names(rater, name, family):
+def declared_names(rater, family, name):
     """Return the rater's names of what the adaptation says to train, and of all that stands on the encoder."""
     torch.manual_seed(0)
     paths = ADAPTATIONS[name](make_encoder(family)).trainable

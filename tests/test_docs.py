@@ -4,7 +4,11 @@ import re
 import runpy
 from pathlib import Path
 
+import yaml
+from pydantic import TypeAdapter
+
 from adaptation_check import ADAPTATIONS
+from lalia.settings import ADAPT_SHORTHANDS, AdaptSettings
 from toy_encoders import ENCODERS, FAMILIES, make_encoder
 
 ROOT = Path(__file__).parents[1]
@@ -26,6 +30,26 @@ def test_the_page_of_encoders_shows_every_encoder_and_adaptation_with_a_result()
     assert table[0][1:] == list(ADAPTATIONS)
     assert [cells[0] for cells in table[2:]] == FAMILIES
     assert not re.search("failed|not tested", found + trained)
+
+
+def test_the_table_of_short_names_is_what_the_settings_read():
+    page = (ROOT / "docs" / "adaptation.md").read_text(encoding="utf-8")
+    table = page.split("## Short names")[1].split("## Adapters")[0]
+    rows = [cells_of(line) for line in table.splitlines() if line.startswith("| `")]
+    read = TypeAdapter(AdaptSettings).validate_python
+    shown = {}
+    for short, written_out, _ in rows:
+        given = yaml.safe_load(short.strip("`"))
+        shown[given if isinstance(given, str) else given["kind"]] = yaml.safe_load(written_out.strip("`"))
+        assert read(given) == read(yaml.safe_load(written_out.strip("`")))
+    assert list(shown) == list(ADAPT_SHORTHANDS)
+
+
+def test_every_adaptation_in_the_first_table_can_be_read():
+    page = (ROOT / "docs" / "adaptation.md").read_text(encoding="utf-8")
+    rows = [cells_of(line) for line in page.split("## Short names")[0].splitlines() if line.startswith("| `")]
+    kinds = {TypeAdapter(AdaptSettings).validate_python(yaml.safe_load(row[0].strip("`"))).kind for row in rows}
+    assert kinds == {"frozen", "partial", "full", "lora", "adalora", "ia3", "soft_prompt"}
 
 
 def cells_of(line):

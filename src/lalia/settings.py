@@ -575,6 +575,7 @@ class ModelSettings(_Settings):
     depth (-1 the last one, before the output's norm), a list such as ``[6, 9, 12]`` or ``last-4`` several side by side.
     """
     adapt: AdaptSettings = FrozenAdapt()
+    """What of the encoder trains; also by the short names in docs/adaptation.md, such as ``half``."""
     save_encoder: bool = True
     """Whether saved raters hold all weights of the encoder, or only those that training changed (adapters are small);
     without the others a rater needs the same encoder to be loaded."""

@@ -11,8 +11,6 @@ from lalia.model.adapters import adapt_adalora, adapt_ia3, adapt_lora, adapt_sof
 from lalia.model.encoders.encode import encode
 from toy_encoders import FAMILIES, make_encoder, run
 
-WITH_BLOCKS = [family for family in FAMILIES if make_encoder(family).n_blocks]
-
 
 def waveforms(*lengths):
     generator = torch.Generator().manual_seed(0)
@@ -37,7 +35,7 @@ def shake(encoder, scale=0.1):
 # --- where they go ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("family", WITH_BLOCKS)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_lora_goes_around_the_four_projections_of_every_block(family):
     encoder = make_encoder(family)
     adapt_lora(encoder)
@@ -45,7 +43,7 @@ def test_lora_goes_around_the_four_projections_of_every_block(family):
     assert not any("rel" in path or "pos" in path for path in encoder.added["modules"])
 
 
-@pytest.mark.parametrize("family", WITH_BLOCKS)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_every_projection_that_lora_goes_around_is_called(family):
     encoder = make_encoder(family)
     adapt_lora(encoder, rank=1)
@@ -53,13 +51,13 @@ def test_every_projection_that_lora_goes_around_is_called(family):
     for path in encoder.added["modules"]:
         layer = encoder.model.get_submodule(path)
         # random: norms take out what is added to all channels alike
-        layer.lora_B["default"].weight.data.normal_(std=10)
-        assert not torch.allclose(last_frames(encoder), before, atol=1e-6, rtol=0), path
+        layer.lora_B["default"].weight.data.normal_()
+        assert not torch.equal(last_frames(encoder), before), path
         layer.lora_B["default"].weight.data.zero_()
     assert torch.equal(last_frames(encoder), before)
 
 
-@pytest.mark.parametrize("family", WITH_BLOCKS)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_ia3_scales_keys_values_and_the_inside_of_feed_forward_parts(family):
     encoder = make_encoder(family)
     adapt_ia3(encoder)
@@ -257,7 +255,7 @@ def test_adapters_for_layers_that_are_not_there_are_refused():
         add_again(make_encoder("wavlm", layers=3), encoder.added)
 
 
-@pytest.mark.parametrize("family", WITH_BLOCKS)
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("kind", ["lora", "dora", "ia3", "adalora"])
 def test_merged_adapters_give_the_same_frames_under_hugging_faces_names(family, kind):
     encoder = make_encoder(family)

@@ -7,11 +7,10 @@ from lalia.errors import EncoderError
 from lalia.model.adapt import freeze_unused
 from lalia.model.adapters import adapt_soft_prompt
 from lalia.model.encoders.base import Frames
-from lalia.model.encoders.conformer import ConformerEncoder
 from toy_encoders import FAMILIES, make_encoder, run
 from toy_rater import make_batch, make_rater, make_waveform
 
-PROMPTED = [family for family in FAMILIES if make_encoder(family).takes_prompt and make_encoder(family).n_blocks]
+PROMPTED = [family for family in FAMILIES if make_encoder(family).takes_prompt]
 DEEP = pytest.mark.parametrize("deep", [False, True], ids=["shallow", "deep"])
 
 
@@ -117,9 +116,13 @@ def test_frames_of_a_higher_depth_cannot_be_gone_on_from():
         encoder.frames_from(1, frames, [2])
 
 
-def test_where_relative_positions_count_vectors_as_time_a_prompt_is_refused():
-    encoder = make_encoder("hubert")
-    encoder.__class__ = ConformerEncoder
-    with pytest.raises(EncoderError, match="takes no soft prompt: the relative positions of hubert would count"):
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - set(PROMPTED)))
+def test_where_relative_positions_count_vectors_as_time_a_prompt_is_refused(family):
+    encoder = make_encoder(family)
+    with pytest.raises(EncoderError, match=f"takes no soft prompt: the relative positions of {family} would count"):
         adapt_soft_prompt(encoder)
     assert encoder.prompt is None
+
+
+def test_conformers_with_relative_positions_are_the_ones_that_are_refused():
+    assert set(FAMILIES) - set(PROMPTED) == {"wav2vec2-conformer", "parakeet_encoder", "lasr_encoder"}

@@ -1,11 +1,14 @@
 """Audio models whose parts lalia does not know: their last hidden state, frozen or trained in full."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from transformers import MoonshineModel, SEWDModel
 
 from lalia.errors import EncoderError
 from lalia.model.adapt import adapt_frozen, adapt_full, adapt_partial
+from lalia.model.adapters import adapt_adalora, adapt_ia3, adapt_lora, adapt_soft_prompt
 from lalia.model.encoders.base import SpeechEncoder
 from lalia.model.encoders.load import encode, load_encoder
 from lalia.model.encoders.whole import WholeEncoder
@@ -91,6 +94,14 @@ def test_blocks_of_a_model_read_as_a_whole_cannot_be_chosen() -> None:
         adapt_partial(small("sew-d"), last=1)
     with pytest.raises(EncoderError, match=r"random:sew-d is read as a whole.*Choose frozen or full"):
         adapt_partial(small("sew-d"), unfreeze=[-1])
+
+
+@pytest.mark.parametrize("adapt", [adapt_lora, adapt_ia3, adapt_adalora, adapt_soft_prompt])
+def test_a_model_read_as_a_whole_takes_no_adapters_and_no_prompt(adapt: Callable[[SpeechEncoder], object]) -> None:
+    encoder = small("moonshine")
+    with pytest.raises(EncoderError, match=r"random:moonshine has no blocks to adapt\. Choose adapt: frozen or full"):
+        adapt(encoder)
+    assert (encoder.added, encoder.prompt) == ({}, None)
 
 
 def test_a_model_with_text_beside_its_audio_is_refused() -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ class ConformerEncoder(Wav2Vec2Encoder):
     """
 
     # relative positions would count the vectors of a prompt as time
-    takes_prompt = False
+    takes_prompt: ClassVar[bool] = False
 
     @property
     def output_modules(self) -> Sequence[nn.Module]:

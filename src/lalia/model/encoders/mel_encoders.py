@@ -52,6 +52,7 @@ class ParakeetEncoder(SpeechEncoder):
         source: where it comes from.
     """
 
+    # relative positions would count the vectors of a prompt as time
     takes_prompt: ClassVar[bool] = False
 
     def __init__(self, model: Any, source: EncoderSource) -> None:
@@ -94,6 +95,7 @@ class LasrEncoder(SpeechEncoder):
     """
 
     last_depth_is_normalized: ClassVar[bool] = True
+    # rotary positions would count the vectors of a prompt as time
     takes_prompt: ClassVar[bool] = False
 
     def __init__(self, model: Any, source: EncoderSource) -> None:
