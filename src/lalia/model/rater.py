@@ -1,7 +1,7 @@
 """The speech rater: encoder, layer mix, pooling and head as one model, with all that a score needs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal, Self
 
@@ -162,7 +162,7 @@ class SpeechRater(nn.Module):
             pooling=dict(self.pooling.config),
             head=self.head.config,
             thresholds=self.thresholds,
-            encoder=self.encoder.source,
+            encoder=replace(self.encoder.source, is_fine_tuned=self._has_trained_encoder()),
             weights_sha256=hash_weights(weights),
         )
         write_rater(Path(folder).absolute(), config, weights)
@@ -240,6 +240,9 @@ class SpeechRater(nn.Module):
         values, is_real = zip(*parts, strict=True)
         embedding: Tensor = self.pooling(torch.cat(values, dim=1), torch.cat(is_real, dim=1))
         return embedding
+
+    def _has_trained_encoder(self) -> bool:
+        return self.encoder.source.is_fine_tuned or self.encoder.first_changing_depth <= self.encoder.n_blocks
 
     def _check_waveform(self, waveform: ArrayLike | Tensor, number: int) -> Tensor:
         samples = waveform if isinstance(waveform, Tensor) else torch.as_tensor(np.asarray(waveform))

@@ -38,6 +38,7 @@ class EncoderSource:
         normalize: whether the encoder wants waveforms of zero mean and unit variance.
         rate_hz: of the waveforms.
         spectrogram: Whisper's ``n_fft`` and ``hop_length``, empty elsewhere.
+        is_fine_tuned: whether training has changed the encoder since.
     """
 
     family: str
@@ -47,6 +48,7 @@ class EncoderSource:
     normalize: bool
     rate_hz: int = 16_000
     spectrogram: dict[str, int] = field(default_factory=dict)
+    is_fine_tuned: bool = False
 
 
 class SpeechEncoder(nn.Module, ABC):
