@@ -209,6 +209,7 @@ def _describe_model(settings: RunSettings, rater: SpeechRater) -> dict[str, Any]
         "encoder": {
             "name": rater.encoder.source.name,
             "revision": rater.encoder.source.revision,
+            "is_fine_tuned": rater.encoder.source.is_fine_tuned,
             "family": rater.encoder.family,
             "blocks": rater.encoder.n_blocks,
             "width": rater.encoder.width,

@@ -561,7 +561,7 @@ class ModelSettings(_Settings):
     """The encoder, what of it trains, and what stands on it."""
 
     encoder: Annotated[RandomEncoder | str, BeforeValidator(_encoder_from_text)]
-    """A Hugging Face id, a folder, or ``{random: wavlm, layers: 2, width: 64, heads: 4}``."""
+    """A Hugging Face id, a folder, a run (its trained encoder), or ``{random: wavlm, layers: 2, width: 64}``."""
     revision: str | None = None
     """The branch, tag or commit of a Hugging Face id; null takes the default branch."""
     context: Literal["full", "clip"] = "full"

@@ -104,6 +104,18 @@ def write_rater(folder: Path, config: RaterConfig, weights: Mapping[str, Tensor]
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def holds_rater(folder: Path) -> bool:
+    """Return whether a folder is that of a saved rater, or of a run with one, rather than a Hugging Face checkpoint."""
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        return (folder / "model" / CONFIG_FILE).is_file()
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(values, dict) and "format" in values and "model_type" not in values
+
+
 def find_rater(folder: Path) -> Path:
     """Return the folder of the rater itself, given it or the folder of its run.
 

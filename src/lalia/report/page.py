@@ -161,7 +161,8 @@ def _say_encoder(contents: Contents) -> str:
     if isinstance(asked, RandomEncoder):
         return f"a small {asked.random} ({asked.layers} blocks of width {asked.width}) that began with random weights"
     revision = f", revision {encoder['revision']}" if encoder.get("revision") else ""
-    return f"{_last_part(encoder['name'])}{revision}"
+    before = ", fine-tuned in an earlier run" if encoder.get("is_fine_tuned") else ""
+    return f"{_last_part(encoder['name'])}{revision}{before}"
 
 
 def _summarise(contents: Contents) -> list[str]:

@@ -45,6 +45,7 @@ class EncoderSource:
         features: how a waveform becomes what the stem takes, as Hugging Face's preprocessor_config.json says it; empty
             where the stem takes the waveform itself.
         context: Whisper's, ``full`` or ``clip``.
+        is_fine_tuned: whether training has changed the encoder since.
     """
 
     family: str
@@ -55,6 +56,7 @@ class EncoderSource:
     rate_hz: int = 16_000
     features: dict[str, Any] = field(default_factory=dict)
     context: Literal["full", "clip"] = "full"
+    is_fine_tuned: bool = False
 
 
 class SpeechEncoder(nn.Module, ABC):

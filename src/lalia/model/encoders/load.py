@@ -8,9 +8,11 @@ from lalia.errors import EncoderError, suggest
 from lalia.model.encoders.base import SpeechEncoder
 from lalia.model.encoders.encode import encode
 from lalia.model.encoders.families import build_from_architecture
-from lalia.model.encoders.locate import find_checkpoint
+from lalia.model.encoders.fine_tuned import read_fine_tuned
+from lalia.model.encoders.locate import find_checkpoint, find_folder
 from lalia.model.encoders.pretrained import read_checkpoint
 from lalia.model.encoders.random import make_random_encoder
+from lalia.model.saved_rater import holds_rater
 
 __all__ = ["build_from_architecture", "encode", "load_encoder"]
 
@@ -35,7 +37,8 @@ def load_encoder(
 
     Args:
         encoder: a Hugging Face id such as ``microsoft/wavlm-base-plus``, downloaded into Hugging Face's cache; a
-            folder in the same layout; or ``{"random": "wavlm", "layers": 2, "width": 64, "heads": 4, "seed": 0,
+            folder in the same layout; the folder of a saved rater or of a run, for the encoder that was fine-tuned
+            there; or ``{"random": "wavlm", "layers": 2, "width": 64, "heads": 4, "seed": 0,
             "config": {...}}`` for a small one with random weights, ``"random:wavlm"`` with all defaults.
         revision: the branch, tag or commit of a Hugging Face id; None takes the default branch. The commit that it
             stands for is kept in ``source.revision``.
@@ -51,6 +54,7 @@ def load_encoder(
     Raises:
         EncoderError: if the encoder cannot be found, is of another family, or its weights cannot be read, are
             incomplete, or more than the encoder has a place for.
+        RaterError: if the folder of a saved rater is damaged.
 
     Example:
         >>> encoder = load_encoder({"random": "wavlm", "layers": 2, "width": 16, "heads": 2})
@@ -60,6 +64,11 @@ def load_encoder(
     if isinstance(encoder, str) and encoder.startswith("random:"):
         encoder = {"random": encoder.removeprefix("random:")}
     if not isinstance(encoder, Mapping):
+        folder = find_folder(encoder)
+        if folder is not None and holds_rater(folder):
+            if revision is not None:
+                raise EncoderError(f"'{encoder}' is a saved rater: a revision goes with a Hugging Face id.")
+            return read_fine_tuned(folder, normalize)
         place = find_checkpoint(encoder, revision, download_dir=download_dir, keep_download=keep_download)
         with place as checkpoint:
             return read_checkpoint(checkpoint, normalize, context)
