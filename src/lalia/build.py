@@ -17,7 +17,9 @@ from lalia.model.heads import Head, build_head
 from lalia.model.layer_mix import build_layer_mix
 from lalia.model.pooling import Pooling, build_pooling
 from lalia.model.rater import SpeechRater
+from lalia.model.saved_head import read_head
 from lalia.model.saved_rater import find_rater, read_config
+from lalia.model.take_over import take_head
 from lalia.scale import Scale
 from lalia.settings import (
     AdaLoraAdapt,
@@ -48,7 +50,8 @@ def build_rater(settings: RunSettings, traits: Sequence[str]) -> SpeechRater:
         EncoderError: if the encoder cannot be loaded or adapted as asked.
         ModelError: if the parts do not fit together.
     """
-    encoder = build_encoder(settings)
+    started = _load_start(settings)
+    encoder = build_encoder(settings) if started is None else started.encoder
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         adapt_encoder(encoder, settings.model.adapt)
@@ -69,12 +72,47 @@ def build_rater(settings: RunSettings, traits: Sequence[str]) -> SpeechRater:
             preprocessing=build_preprocessing(settings.audio, encoder),
         )
         check_gradients(rater)
+    _take_over(rater, settings, started)
     return rater
+
+
+def _load_start(settings: RunSettings) -> SpeechRater | None:
+    """Return the rater that a run goes on from, its adapters folded in; None where there is none."""
+    place = settings.model.start_from
+    if place is None:
+        return None
+    started = load_rater(place)
+    if started.encoder.prompt is not None:
+        raise ModelError(
+            f"The rater in '{place}' has a soft prompt, which is no part of an encoder: a run cannot go on from it."
+            " Give head_from for its head."
+        )
+    started.merge()
+    # new adapters or blocks are chosen anew
+    adapt_frozen(started.encoder)
+    return started
+
+
+def _take_over(rater: SpeechRater, settings: RunSettings, started: SpeechRater | None) -> None:
+    """Give a new rater the head, and with a whole rater the layer mix, that were trained before."""
+    place = settings.model.start_from or settings.model.head_from
+    if place is None:
+        return
+    if started is not None:
+        if started.layers != rater.layers:
+            raise ModelError(
+                f"The rater in '{place}' pools layers {started.layers!r}, and model.layers is {rater.layers!r}. Set"
+                " them alike, or give its folder as encoder to keep that alone."
+            )
+        rater.layer_mix.load_state_dict(started.layer_mix.state_dict())
+    rater.kept_traits = take_head(rater, read_head(Path(place)), place)
 
 
 def build_encoder(settings: RunSettings) -> SpeechEncoder:
     """Load or make the encoder of a run."""
     encoder = settings.model.encoder
+    if encoder is None:
+        raise ModelError("The settings name no encoder: the run goes on from a whole rater (model.start_from).")
     return load_encoder(
         encoder.model_dump() if isinstance(encoder, RandomEncoder) else encoder,
         revision=settings.model.revision,
@@ -99,7 +137,9 @@ def load_rater(folder: str | Path) -> SpeechRater:
     settings = found.parent / "config.yaml"
     if read_config(found).holds_encoder or not settings.is_file():
         return SpeechRater.from_pretrained(found)
-    return SpeechRater.from_pretrained(found, encoder=build_encoder(load_config(settings)))
+    of_run = load_config(settings)
+    started = _load_start(of_run)
+    return SpeechRater.from_pretrained(found, encoder=build_encoder(of_run) if started is None else started.encoder)
 
 
 def _build_head(asked: HeadSettings, traits: Sequence[str], scale: Scale, pooling: Pooling) -> Head:

@@ -45,7 +45,14 @@ _Loader.add_implicit_resolver(
 )
 
 # settings that name a place, relative to the file that they stand in
-_PATH_KEYS = (("data", "metadata"), ("data", "audio_dir"), ("split", "path"), ("model", "download_dir"))
+_PATH_KEYS = (
+    ("data", "metadata"),
+    ("data", "audio_dir"),
+    ("split", "path"),
+    ("model", "download_dir"),
+    ("model", "start_from"),
+    ("model", "head_from"),
+)
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunSettings:
@@ -89,7 +96,8 @@ def identity_json(settings: RunSettings) -> str:
         values.pop(key)
     for key in ("metadata", "audio_dir"):
         values["data"].pop(key)
-    for key in ("download_dir", "keep_download"):
+    # what a run goes on from counts by its weights, in the name of the run's folder
+    for key in ("download_dir", "keep_download", "start_from", "head_from"):
         values["model"].pop(key)
     values["split"].pop("path", None)
     values["train"].pop("workers")

@@ -1,5 +1,6 @@
 """One run: settings to data to training to evaluation to report, in its folder."""
 
+import copy
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from lalia.files import replacing
 from lalia.model.heads import RegressionHead
 from lalia.model.layer_mix import WeightedDepths
 from lalia.model.rater import SpeechRater
+from lalia.model.saved_head import read_head
 from lalia.prepare import Prepared, describe_flow, prepare
 from lalia.progress import Progress
 from lalia.report.card import write_card
@@ -49,7 +51,7 @@ def train(
     progress = progress or Progress()
     begun = time.perf_counter()
     prepared = prepare(settings, progress)
-    folder = run_path(settings, f"{prepared.data_hash}\n{prepared.split.sha256}")
+    folder = run_path(settings, "\n".join([prepared.data_hash, prepared.split.sha256, *_start_hashes(settings)]))
     open_run_folder(folder, resume=resume, overwrite=overwrite)
     if read_manifest(folder).get("finished"):
         progress.say(f"The run '{folder}' has finished already.")
@@ -114,11 +116,17 @@ def evaluate_run(run: str | Path, progress: Progress | None = None) -> Path:
     return folder
 
 
+def _start_hashes(settings: RunSettings) -> list[str]:
+    """Return the hash of the weights that a run goes on from, if it does: a run is named by content, not by place."""
+    place = settings.model.start_from or settings.model.head_from
+    return [] if place is None else [read_head(Path(place)).config.weights_sha256]
+
+
 def _fit(settings: RunSettings, prepared: Prepared, folder: Path, *, resume: bool, progress: Progress) -> FitResult:
     parts = {name: prepared.part(name, rated=True) for name in ("train", "validation")}
     if not len(parts["train"].recordings):
         raise SplitError("The training part has no rated recording. Change split, or data.traits.")
-    prepared.rater.head.start_from_ratings(torch.tensor(parts["train"].ratings.to_numpy(dtype=np.float32)))
+    _start_from_ratings(prepared.rater, torch.tensor(parts["train"].ratings.to_numpy(dtype=np.float32)))
     train_set, validation_set = (RecordingDataset(part, prepared.rater.preprocessing) for part in parts.values())
     return fit(
         prepared.rater,
@@ -130,6 +138,18 @@ def _fit(settings: RunSettings, prepared: Prepared, folder: Path, *, resume: boo
         resume=resume,
         progress=progress,
     )
+
+
+def _start_from_ratings(rater: SpeechRater, ratings: torch.Tensor) -> None:
+    """Begin at the base rates of the ratings, but for the traits whose head was trained before."""
+    kept = {
+        number: copy.deepcopy(rater.head.outputs[number].state_dict())
+        for number, trait in enumerate(rater.traits)
+        if trait in rater.kept_traits
+    }
+    rater.head.start_from_ratings(ratings)
+    for number, state in kept.items():
+        rater.head.outputs[number].load_state_dict(state)
 
 
 def _write_history(result: FitResult, folder: Path) -> None:

@@ -560,8 +560,9 @@ def _check_layers(value: int | str | tuple[int, ...]) -> int | str | tuple[int, 
 class ModelSettings(_Settings):
     """The encoder, what of it trains, and what stands on it."""
 
-    encoder: Annotated[RandomEncoder | str, BeforeValidator(_encoder_from_text)]
-    """A Hugging Face id, a folder, a run (its trained encoder), or ``{random: wavlm, layers: 2, width: 64}``."""
+    encoder: Annotated[RandomEncoder | str | None, BeforeValidator(_encoder_from_text)] = None
+    """A Hugging Face id, a folder, a run (its trained encoder), or ``{random: wavlm, layers: 2, width: 64}``; needed
+    unless ``start_from`` is given."""
     revision: str | None = None
     """The branch, tag or commit of a Hugging Face id; null takes the default branch."""
     context: Literal["full", "clip"] = "full"
@@ -581,6 +582,21 @@ class ModelSettings(_Settings):
     without the others a rater needs the same encoder to be loaded."""
     pooling: PoolingSettings = MeanPooling()
     head: HeadSettings = OrdinalHead()
+    start_from: str | None = None
+    """A run, or its saved rater, to go on from: encoder (adapters folded in), layer mix, pooling and head; traits that
+    both rate keep their heads, new ones begin fresh."""
+    head_from: str | None = None
+    """A run, a saved rater or a saved head whose pooling and head go on this encoder, which must be as wide."""
+
+    @model_validator(mode="after")
+    def _check_start(self) -> "ModelSettings":
+        if self.start_from is None and self.encoder is None:
+            raise ValueError("encoder is missing (or start_from, a run to go on from)")
+        if self.start_from is not None and self.encoder is not None:
+            raise ValueError("start_from brings its own encoder: leave encoder out, or give head_from instead")
+        if self.start_from is not None and self.head_from is not None:
+            raise ValueError("start_from brings its own head: leave head_from out")
+        return self
 
 
 # --- training, report, run --------------------------------------------------------------------------------------------

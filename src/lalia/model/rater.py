@@ -25,6 +25,7 @@ from lalia.model.heads import Head, Scores, build_head
 from lalia.model.layer_mix import Layers, build_layer_mix
 from lalia.model.parameters import ParameterCount, count_encoder, count_head, count_parts
 from lalia.model.pooling import Pooling, build_pooling
+from lalia.model.saved_head import HeadConfig, head_weights, write_head
 from lalia.model.saved_rater import (
     RaterConfig,
     check_weights,
@@ -55,6 +56,7 @@ class SpeechRater(nn.Module):
 
     Attributes:
         thresholds: may be changed in place.
+        kept_traits: those whose head was trained before and taken over.
 
     Raises:
         ModelError: if the parts do not fit together.
@@ -97,6 +99,7 @@ class SpeechRater(nn.Module):
         self.scale = scale
         self.preprocessing = preprocessing
         self.thresholds = dict.fromkeys(self.traits, 0.5) | dict(thresholds or {})
+        self.kept_traits: frozenset[str] = frozenset()
         self._check()
 
     def embed(self, waveforms: Tensor, n_samples: Tensor, recording_of_window: Tensor) -> Tensor:
@@ -212,6 +215,29 @@ class SpeechRater(nn.Module):
             weights_sha256=hash_weights(weights),
         )
         write_rater(Path(folder).absolute(), config, weights)
+
+    def save_head(self, folder: str | Path) -> None:
+        """Write the pooling and the head alone, to go on another encoder of the same width.
+
+        Args:
+            folder: as for ``save_pretrained``; ``model.head_from`` names it in the settings of a run.
+
+        Raises:
+            RaterError: if the folder cannot be written.
+            ModelError: if a threshold is not a probability, or of no trait.
+        """
+        self._check_thresholds()
+        weights = head_weights(_own_storage(self.state_dict()))
+        config = HeadConfig(
+            lalia=lalia.__version__,
+            traits=self.traits,
+            scale=self.scale,
+            pooling=dict(self.pooling.config),
+            head=self.head.config,
+            thresholds=self.thresholds,
+            weights_sha256=hash_weights(weights),
+        )
+        write_head(Path(folder).absolute(), config, weights)
 
     @classmethod
     def from_pretrained(

@@ -84,6 +84,11 @@ def write_rater(folder: Path, config: RaterConfig, weights: Mapping[str, Tensor]
     Raises:
         RaterError: if the folder cannot be written.
     """
+    write_folder(folder, config, weights)
+
+
+def write_folder(folder: Path, config: Any, weights: Mapping[str, Tensor]) -> None:
+    """Write a config and weights as ``write_rater`` does; the config is a pydantic model with ``weights_sha256``."""
     # not tempfile.mkdtemp: its folders are closed to everybody else, and a rename would keep that
     temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
     text = json.dumps(config.model_dump(mode="json"), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
@@ -158,7 +163,7 @@ def read_config(folder: Path) -> RaterConfig:
         raise RaterError(f"'{path}' cannot be used: {'; '.join(problems)}. Save the rater again.") from cause
 
 
-def read_weights(folder: Path, config: RaterConfig) -> dict[str, Tensor]:
+def read_weights(folder: Path, config: Any) -> dict[str, Tensor]:
     """Read ``model.safetensors`` onto the CPU.
 
     Raises:

@@ -161,7 +161,8 @@ def _say_encoder(contents: Contents) -> str:
     if isinstance(asked, RandomEncoder):
         return f"a small {asked.random} ({asked.layers} blocks of width {asked.width}) that began with random weights"
     revision = f", revision {encoder['revision']}" if encoder.get("revision") else ""
-    before = ", fine-tuned in an earlier run" if encoder.get("is_fine_tuned") else ""
+    has_trained = encoder.get("is_fine_tuned") or contents.settings.model.start_from
+    before = ", fine-tuned in an earlier run" if has_trained else ""
     return f"{_last_part(encoder['name'])}{revision}{before}"
 
 
