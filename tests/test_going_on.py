@@ -1,6 +1,7 @@
 """Runs that go on from earlier ones: from a whole rater, from its head, from its encoder."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ import torch
 from lalia.build import build_rater, load_rater
 from lalia.config import load_config
 from lalia.errors import ConfigError, ModelError
-from lalia.run import train
+from lalia.run import evaluate_run, train
 from toy_run import quick_settings, write_toy_corpus
 
 TRAITS = ("breathy", "slow_rate")
@@ -51,7 +52,42 @@ def test_a_run_goes_on_from_another_with_a_trait_more_and_one_less(corpus, first
     folder = train(settings)
     again = load_rater(folder)
     assert again.traits == ("slow_rate", "hoarse_harsh")
-    assert json.loads((folder / "manifest.json").read_text())["finished"]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["finished"]
+    assert manifest["started_from"]["kept_traits"] == ["slow_rate"]
+
+
+def test_a_run_can_be_evaluated_again_when_the_one_it_began_with_is_gone(corpus, first, tmp_path):
+    copy = tmp_path / "first"
+    shutil.copytree(first, copy)
+    folder = train(quick_settings(corpus, tmp_path, *GOING_ON, f"model.start_from={copy}"))
+    before = (folder / "metrics.json").read_bytes()
+    shutil.rmtree(copy)
+    evaluate_run(folder)
+    assert (folder / "metrics.json").read_bytes() == before
+
+
+def test_what_the_settings_leave_out_follows_from_the_saved_rater(corpus, first, tmp_path):
+    (tmp_path / "run.yaml").write_text(
+        f"data: {{metadata: {corpus}/metadata.csv}}\nmodel: {{start_from: {first}, head: {{dropout: 0.3}}}}\n"
+    )
+    settings = load_config(tmp_path / "run.yaml")
+    assert (settings.model.layers, settings.model.pooling.kind, settings.model.head.dropout) == (
+        "weighted",
+        "mean",
+        0.3,
+    )
+    assert settings.audio.window_seconds == load_rater(first).preprocessing.window_seconds
+
+
+def test_groups_of_a_saved_head_are_taken_over_by_name(tmp_path):
+    (tmp_path / "config.json").write_text(
+        json.dumps({"traits": ["a", "b"], "head": {"kind": "binary", "groups": {"voice": [1], "rate": [0]}}})
+    )
+    (tmp_path / "run.yaml").write_text(
+        f"data: {{metadata: t.csv}}\nmodel: {{encoder: 'random:wavlm', head_from: {tmp_path}}}\n"
+    )
+    assert load_config(tmp_path / "run.yaml").model.head.groups == {"voice": ("b",), "rate": ("a",)}
 
 
 def test_ratings_set_the_start_of_new_traits_alone(corpus, first, tmp_path):

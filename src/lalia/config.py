@@ -1,6 +1,7 @@
 """Reading the settings of a run: load, override, check, save.
 
 Settings come from YAML and from ``key.path=value`` overrides. Every problem is reported at once, with its key path.
+What is left out follows from ``model.start_from`` or ``model.head_from``, and else from the defaults.
 Paths in a file are relative to that file, paths in an override and the folder of the runs to the working directory;
 all are kept absolute.
 """
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from lalia.errors import ConfigError, nearest_choice
 from lalia.files import write_text
+from lalia.inherited import inherit_settings
 from lalia.settings import RunSettings
 
 
@@ -79,6 +81,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunSettings:
     _resolve_paths(values, path.absolute().parent)
     for override in overrides:
         _apply_override(values, override)
+    inherit_settings(values)
     if isinstance(values.setdefault("runs", "runs"), str):
         values["runs"] = _absolute(values["runs"], Path.cwd())
     return _validate(values, path.name)

@@ -51,7 +51,8 @@ def train(
     progress = progress or Progress()
     begun = time.perf_counter()
     prepared = prepare(settings, progress)
-    folder = run_path(settings, "\n".join([prepared.data_hash, prepared.split.sha256, *_start_hashes(settings)]))
+    start = _start_hashes(settings)
+    folder = run_path(settings, "\n".join([prepared.data_hash, prepared.split.sha256, *start]))
     open_run_folder(folder, resume=resume, overwrite=overwrite)
     if read_manifest(folder).get("finished"):
         progress.say(f"The run '{folder}' has finished already.")
@@ -68,6 +69,8 @@ def train(
         },
     )
     manifest |= {"flow": describe_flow(prepared), **_describe_model(settings, prepared.rater)}
+    if start:
+        manifest["started_from"] = {"weights_sha256": start[0], "kept_traits": sorted(prepared.rater.kept_traits)}
     save_config(settings, folder / "config.yaml")
     write_split(prepared.split, folder / "split.csv")
     write_manifest(folder, manifest)
@@ -102,15 +105,14 @@ def evaluate_run(run: str | Path, progress: Progress | None = None) -> Path:
     """
     progress = progress or Progress()
     folder, settings, manifest = read_run(run)
-    prepared = prepare(settings, progress)
+    prepared = prepare(settings, progress, load_rater(folder / "model"))
     if prepared.data_hash != manifest["hashes"]["data"]:
         raise RunError(
             f"The data of '{folder.name}' are not those it was trained on: the table or a recording has changed. "
             "Train a new run, or rate the new recordings with: lalia predict"
         )
     split = read_split(folder / "split.csv", prepared.table, sha256=manifest["hashes"]["split"])
-    rater = load_rater(folder / "model")
-    _write_numbers(replace(prepared, split=split, rater=rater), settings, folder, progress)
+    _write_numbers(replace(prepared, split=split), settings, folder, progress)
     write_card(folder)
     write_report(folder)
     return folder
