@@ -235,6 +235,19 @@ def test_every_head_runs_from_settings_to_report(own_corpus, tmp_path, head):
     assert (folder / "report.html").stat().st_size > 10_000
 
 
+@pytest.mark.parametrize("pooling", ["statistics", "attentive_statistics", "{kind: attention, heads: 2}"])
+def test_grouped_heads_on_several_depths_run_from_settings_to_report(own_corpus, tmp_path, pooling):
+    traits = load_config(own_corpus / "run.yaml").data.traits
+    groups = f"{{voice: [{', '.join(traits[:2])}], articulation: [{', '.join(traits[2:])}]}}"
+    head = f"model.head={{hidden: [8], groups: {groups}, transformer: {{heads: 2, hidden: 16}}}}"
+    run = train(quick_settings(own_corpus, tmp_path, "model.layers=last-2", f"model.pooling={pooling}", head))
+    rater = SpeechRater.from_pretrained(run)
+    assert rater.head.layers.sharing.group_names == ("voice", "articulation")
+    assert "its last 2 depths side by side" in (run / "report.html").read_text(encoding="utf-8")
+    predictions = pd.read_csv(run / "predictions.csv")
+    assert np.isfinite(predictions["score"]).all()
+
+
 def test_a_part_without_recordings_does_not_stop_a_run(own_corpus, tmp_path):
     split = "split={train: 1.0, validation: 0.0, test: 0.0}"
     folder = train(quick_settings(own_corpus, tmp_path, split, "train.epochs=1"))

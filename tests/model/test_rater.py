@@ -275,12 +275,18 @@ def test_the_loss_falls_on_eight_recordings_twice_identically(kind, method):
     assert all(torch.equal(weight, weights_again[name]) for name, weight in weights.items())
 
 
-@pytest.mark.parametrize("pooling", ["statistics", {"kind": "attention", "heads": 3}, "attentive_statistics"])
-@pytest.mark.parametrize("sharing", SHARINGS)
-def test_a_head_with_transformers_on_two_depths_learns_twice_identically(pooling, sharing):
+POOLINGS_TO_LEARN = ["statistics", {"kind": "attention", "heads": 3}, "attentive_statistics"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "pooling", "sharing"),
+    [(*HEADS[1], pooling, sharing) for pooling in POOLINGS_TO_LEARN for sharing in SHARINGS]
+    + [(*head, "attentive_statistics", SHARINGS[2]) for head in HEADS if head != HEADS[1]],
+)
+def test_a_head_with_transformers_on_two_depths_learns_twice_identically(kind, method, pooling, sharing):
     settings = {"layers": "last-2", "pooling": pooling, "transformer": TRANSFORMER, **sharing}
-    losses, weights = learn("ordinal", "cumulative", **settings)
-    again, weights_again = learn("ordinal", "cumulative", **settings)
+    losses, weights = learn(kind, method, **settings)
+    again, weights_again = learn(kind, method, **settings)
     assert losses[-1] < 0.9 * losses[0]
     assert losses == again
     assert all(torch.equal(weight, weights_again[name]) for name, weight in weights.items())
