@@ -1,4 +1,4 @@
-"""Write docs/settings.md from the types in src/lalia/settings.py: python docs/make_settings.py."""
+"""Write docs/settings.md from the types in src/lalia/settings/: python docs/make_settings.py."""
 
 import json
 import sys

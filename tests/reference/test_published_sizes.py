@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from lalia.model.encoders.base import EncoderSource
-from lalia.model.encoders.families import FAMILIES, make_config, make_modules
+from lalia.model.encoders.families import FAMILIES
+from lalia.model.encoders.from_config import make_config, make_modules
 
 LARGE = {
     "hidden_size": 1024,

@@ -10,7 +10,7 @@ from torch import Tensor
 from lalia.errors import RaterError
 from lalia.model.adapters import add_again, merge_adapters
 from lalia.model.encoders.base import SpeechEncoder
-from lalia.model.encoders.families import build_from_architecture
+from lalia.model.encoders.from_config import build_from_architecture
 from lalia.model.saved_rater import RaterConfig, check_weights, find_rater, read_config, read_weights
 
 

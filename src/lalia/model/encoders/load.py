@@ -7,8 +7,8 @@ from typing import Any, Literal
 from lalia.errors import EncoderError, suggest
 from lalia.model.encoders.base import SpeechEncoder
 from lalia.model.encoders.encode import encode
-from lalia.model.encoders.families import build_from_architecture
 from lalia.model.encoders.fine_tuned import read_fine_tuned
+from lalia.model.encoders.from_config import build_from_architecture
 from lalia.model.encoders.locate import find_checkpoint, find_folder
 from lalia.model.encoders.pretrained import read_checkpoint
 from lalia.model.encoders.random import make_random_encoder

@@ -15,15 +15,8 @@ from transformers.utils import logging as transformers_logging
 from lalia.errors import EncoderError, list_some
 from lalia.model.encoders.base import EncoderSource, SpeechEncoder
 from lalia.model.encoders.clip_features import NAME_KEY, read_features
-from lalia.model.encoders.families import (
-    FAMILIES,
-    Family,
-    check_context,
-    describe_config,
-    find_family,
-    make_config,
-    takes_waveform,
-)
+from lalia.model.encoders.families import FAMILIES, Family, find_family
+from lalia.model.encoders.from_config import check_context, describe_config, make_config, takes_waveform
 from lalia.model.encoders.locate import Checkpoint, read_json
 
 logger = logging.getLogger(__name__)

@@ -6,13 +6,12 @@ from typing import Any, Literal
 
 from lalia.errors import EncoderError, suggest
 from lalia.model.encoders.base import EncoderSource, SpeechEncoder
-from lalia.model.encoders.families import (
-    Family,
+from lalia.model.encoders.families import Family, find_family
+from lalia.model.encoders.from_config import (
     architecture_keys,
     build_model,
     check_context,
     describe_config,
-    find_family,
     make_config,
     takes_waveform,
 )
