@@ -45,7 +45,7 @@ _Loader.add_implicit_resolver(
 )
 
 # settings that name a place, relative to the file that they stand in
-_PATH_KEYS = (("data", "metadata"), ("data", "audio_dir"), ("split", "path"))
+_PATH_KEYS = (("data", "metadata"), ("data", "audio_dir"), ("split", "path"), ("cache", "dir"))
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunSettings:
@@ -82,10 +82,12 @@ def save_config(settings: RunSettings, path: str | Path) -> None:
 
 
 def identity_json(settings: RunSettings) -> str:
-    """Return the settings that change what a run computes, as canonical JSON: no name, no place, no report."""
+    """Return the settings that change what a run computes, as canonical JSON: no name, place, report or probe."""
     values = settings.model_dump(mode="json")
-    for key in ("name", "runs", "report"):
+    for key in ("name", "runs", "report", "probe"):
         values.pop(key)
+    for key in ("dir", "max_gb"):
+        values["cache"].pop(key)
     for key in ("metadata", "audio_dir"):
         values["data"].pop(key)
     values["split"].pop("path", None)

@@ -29,6 +29,7 @@ from lalia.errors import CacheError
 from lalia.files import replacing
 from lalia.model.encoders.base import SpeechEncoder
 from lalia.model.saved_rater import hash_weights
+from lalia.settings import CacheSettings
 
 FORMAT: Final = 1
 """Part of every key; it changes when the same key would no longer mean the same values."""
@@ -223,6 +224,20 @@ class ActivationStore:
         if not self._has_warned:
             logger.warning("Activations are not kept in the cache: %s.", reason)
         self._has_warned = True
+
+
+def open_store(settings: CacheSettings) -> ActivationStore:
+    """Return the store of a run's settings.
+
+    Raises:
+        CacheError: if its folder cannot be made or written.
+    """
+    return ActivationStore(cache_folder(settings.dir), max_gb=settings.max_gb, dtype=settings.dtype)
+
+
+def cache_folder(given: str | Path | None) -> Path:
+    """Return the folder that was given, or lalia's in the user's cache folder."""
+    return Path(given) if given is not None else default_cache_folder()
 
 
 def content_key(**content: Any) -> str:
