@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+from enum import StrEnum
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -18,6 +19,15 @@ from lalia.errors import LaliaError, Stopped
 
 if TYPE_CHECKING:
     from lalia.prepare import Prepared
+    from lalia.settings import RunSettings
+
+
+class CacheAction(StrEnum):
+    """What ``lalia cache`` does."""
+
+    SHOW = "show"
+    CLEAR = "clear"
+
 
 app = typer.Typer(
     add_completion=False,
@@ -83,6 +93,7 @@ def check(config: Config, overrides: Overrides = None) -> None:
     with show_progress() as progress:
         prepared = prepare(settings, progress)
     _show_prepared(prepared)
+    _show_forecast(prepared, settings)
     typer.echo("Ready to train.")
 
 
@@ -181,6 +192,48 @@ def push(
         typer.echo(f"Wrote {write_shared(run, out)}: this would go to {repository}")
     else:
         typer.echo(f"Uploaded to {push_rater(run, repository, private=private)}")
+
+
+@app.command()
+def cache(
+    action: Annotated[CacheAction, typer.Argument(help="show or clear.")] = CacheAction.SHOW,
+    folder: Annotated[Path | None, typer.Option("--dir", help="The folder, where cache.dir names one.")] = None,
+) -> None:
+    """Show or clear the activations of frozen encoders that are kept for the next run."""
+    from datetime import datetime
+
+    from lalia.training.cache import ActivationStore, cache_folder
+
+    place = cache_folder(folder)
+    if not place.is_dir():
+        typer.echo(f"{place}: nothing is kept there.")
+        return
+    store = ActivationStore(place)
+    if action is CacheAction.CLEAR:
+        found = store.clear()
+        typer.echo(f"{place}: deleted {found.entries} entries, {_gigabytes(found.size_bytes)}")
+        return
+    found = store.summary()
+    typer.echo(f"{place}: {found.entries} entries, {_gigabytes(found.size_bytes)}")
+    if found.oldest_use is not None:
+        typer.echo(f"The first to go was last used on {datetime.fromtimestamp(found.oldest_use):%Y-%m-%d %H:%M}.")
+
+
+def _show_forecast(prepared: "Prepared", settings: "RunSettings") -> None:
+    from lalia.training.cache import cache_folder
+    from lalia.training.pooled import pooled_bytes
+
+    needed = pooled_bytes(prepared.rater.encoder, len(prepared.table.recordings), settings.cache.dtype)
+    typer.echo(
+        f"Cache: pooled vectors of all depths take {_gigabytes(needed)} of {settings.cache.max_gb:g} GB"
+        f" in {cache_folder(settings.cache.dir)}."
+    )
+    if needed > settings.cache.max_gb * 1e9:
+        typer.echo("Note: they do not fit, so a part would be computed again each time. Raise cache.max_gb.")
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.2f} GB" if size >= 1e7 else f"{size / 1e6:.2f} MB"
 
 
 def _show_prepared(prepared: "Prepared") -> None:
