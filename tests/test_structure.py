@@ -30,6 +30,7 @@ ORDER = [
     "report",
     "run_folder",
     "run",
+    "run_probe",
     "starter",
     "terminal",
     "cli",
