@@ -13,12 +13,13 @@ import pytest
 import torch
 
 from lalia.cli import main
+from lalia.model.encoders.base import SpeechEncoder
 from lalia.model.rater import SpeechRater
 from lalia.run import train
 from lalia.training.cache import ActivationStore, content_key
 from toy_run import QUICK, quick_settings, write_toy_corpus
 
-COMMANDS = ["demo", "init", "check", "split", "train", "evaluate", "report", "predict", "cache"]
+COMMANDS = ["demo", "init", "check", "split", "train", "evaluate", "report", "predict", "probe", "cache"]
 
 
 @pytest.fixture
@@ -120,6 +121,22 @@ def test_check_forecasts_what_the_pooled_vectors_would_take(corpus, tmp_path, la
     assert f"pooled vectors of all depths take 0.01 MB of 1e-05 GB in {tmp_path / 'kept'}." in " ".join(out.split())
     assert "they do not fit" in out
     assert not (tmp_path / "kept").exists()
+
+
+def test_probe_writes_a_table_a_heat_map_and_numbers_and_runs_the_encoder_once(corpus, tmp_path, lalia, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    command = ["probe", corpus / "run.yaml", *QUICK, f"runs={tmp_path}", "probe.folds=3", "model.adapt=full"]
+    code, out, err = lalia(*command, cwd=tmp_path)
+    assert code == 0, err
+    assert re.search(r"12 recordings of 6 speakers", out)
+    assert re.search(r"best minus last", out)
+    assert out.endswith(f"Wrote {tmp_path / 'demo-probe'}: probe.csv, probe.json, probe.svg\n")
+    assert len(list((tmp_path / "lalia").rglob("*.safetensors"))) == 12
+    first = {path.name: path.read_bytes() for path in (tmp_path / "demo-probe").iterdir()}
+    monkeypatch.setattr(SpeechEncoder, "forward", lambda *_: pytest.fail("the encoder ran again"))
+    monkeypatch.setattr("lalia.build.check_gradients", lambda _: None)
+    assert lalia(*command, "--out", tmp_path / "again", cwd=tmp_path)[0] == 0
+    assert {path.name: path.read_bytes() for path in (tmp_path / "again").iterdir()} == first
 
 
 def test_cache_shows_and_clears_what_is_kept(tmp_path, lalia, monkeypatch):

@@ -18,6 +18,7 @@ import typer
 from lalia.errors import LaliaError, Stopped
 
 if TYPE_CHECKING:
+    from lalia.evaluation.probe import ProbeResult
     from lalia.prepare import Prepared
     from lalia.settings import RunSettings
 
@@ -195,6 +196,24 @@ def push(
 
 
 @app.command()
+def probe(
+    config: Config,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="The folder to write; <runs>/<name>-probe if not given.")] = None,
+) -> None:
+    """Train nothing in the encoder; show what each of its depths knows of each trait."""
+    from lalia.config import load_config
+    from lalia.run_probe import probe_folder, run_probe
+    from lalia.terminal import show_progress
+
+    settings = load_config(config, overrides or [])
+    with show_progress() as progress:
+        result = run_probe(settings, out, progress)
+    _show_probe(result)
+    typer.echo(f"Wrote {probe_folder(settings, out)}: probe.csv, probe.json, probe.svg")
+
+
+@app.command()
 def cache(
     action: Annotated[CacheAction, typer.Argument(help="show or clear.")] = CacheAction.SHOW,
     folder: Annotated[Path | None, typer.Option("--dir", help="The folder, where cache.dir names one.")] = None,
@@ -217,6 +236,29 @@ def cache(
     typer.echo(f"{place}: {found.entries} entries, {_gigabytes(found.size_bytes)}")
     if found.oldest_use is not None:
         typer.echo(f"The first to go was last used on {datetime.fromtimestamp(found.oldest_use):%Y-%m-%d %H:%M}.")
+
+
+def _show_probe(result: "ProbeResult") -> None:
+    from lalia.run_probe import summarize
+    from lalia.terminal import show_table
+
+    rows = summarize(result)
+    columns = [name.replace("_", " ") for name in rows[0][1]]
+    show_table(
+        f"Mean over traits with 95 % intervals, {result.recordings} recordings of {result.speakers} speakers",
+        ["depth", *columns],
+        [(depth, *(_in_words(metric) for metric in metrics.values())) for depth, metrics in rows],
+    )
+    names = ("last", "best", "weighted")
+    traits = [
+        (
+            trait,
+            ", ".join(map(str, sorted(set(depths["presence"])))),
+            *(_in_words(result.estimates[name][trait]["auc"].to_json()) for name in names),
+        )
+        for trait, depths in result.best.items()
+    ]
+    show_table("AUC per trait", ["trait", "depths chosen", *names], traits)
 
 
 def _show_forecast(prepared: "Prepared", settings: "RunSettings") -> None:

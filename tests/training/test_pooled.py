@@ -69,7 +69,7 @@ def test_they_are_mean_max_and_population_deviation_of_the_frames_of_each_depth(
                 "max": frames.amax(dim=0),
                 "std": frames.std(dim=0, correction=0),
             }.items():
-                np.testing.assert_allclose(found.values[statistic][row, place], expected, atol=2e-5)
+                np.testing.assert_allclose(found.vectors[statistic][row, place], expected, atol=2e-5)
 
 
 def test_a_long_recording_is_pooled_over_all_its_windows_a_few_at_a_time(encoder, table):
@@ -83,9 +83,9 @@ def test_a_long_recording_is_pooled_over_all_its_windows_a_few_at_a_time(encoder
     assert windows == [2, 2, 1]
     pieces = [waveform[start:end] for start, end in short.window_bounds(70_000)]
     joined = torch.cat([encoded[1] for encoded in encode(encoder, pieces, depths=[1])])
-    np.testing.assert_allclose(found.values["std"][0, 1], joined.std(dim=0, correction=0), atol=2e-5)
-    np.testing.assert_allclose(found.values["max"][0, 1], joined.amax(dim=0), atol=2e-5)
-    np.testing.assert_allclose(found.values["mean"][0, 1], joined.mean(dim=0), atol=2e-5)
+    np.testing.assert_allclose(found.vectors["std"][0, 1], joined.std(dim=0, correction=0), atol=2e-5)
+    np.testing.assert_allclose(found.vectors["max"][0, 1], joined.amax(dim=0), atol=2e-5)
+    np.testing.assert_allclose(found.vectors["mean"][0, 1], joined.mean(dim=0), atol=2e-5)
 
 
 def test_moments_of_two_windows_join_as_those_of_all_frames():
@@ -100,13 +100,13 @@ def test_a_second_pass_runs_the_encoder_zero_times_and_gives_the_same_numbers(en
     windows = windows_through(encoder)
     second = pooled_depths(encoder, table, PREPROCESSING, store=store)
     assert (first.computed, second.computed, windows) == (8, 0, [])
-    for statistic, values in first.values.items():
-        np.testing.assert_array_equal(values, second.values[statistic])
+    for statistic, values in first.vectors.items():
+        np.testing.assert_array_equal(values, second.vectors[statistic])
 
 
 def test_vectors_from_the_store_are_near_those_without_one(encoder, table, store):
-    exact = pooled_depths(encoder, table, PREPROCESSING).values["mean"]
-    stored = pooled_depths(encoder, table, PREPROCESSING, store=store).values["mean"]
+    exact = pooled_depths(encoder, table, PREPROCESSING).vectors["mean"]
+    stored = pooled_depths(encoder, table, PREPROCESSING, store=store).vectors["mean"]
     np.testing.assert_allclose(stored, exact, rtol=2**-10, atol=1e-5)
     assert (stored != exact).any()
 
@@ -116,7 +116,7 @@ def test_a_changed_recording_is_computed_again_and_no_other(encoder, table, stor
     soundfile.write(table.recordings["path"][3], 0.1 * np.ones(8000), 16_000)
     after = pooled_depths(encoder, scanned(table), PREPROCESSING, store=store)
     assert after.computed == 1
-    is_equal = (before.values["mean"] == after.values["mean"]).all(axis=(1, 2))
+    is_equal = (before.vectors["mean"] == after.vectors["mean"]).all(axis=(1, 2))
     assert is_equal.tolist() == [row != 3 for row in range(8)]
 
 
@@ -159,7 +159,7 @@ def test_a_store_without_room_changes_no_number(encoder, table, tmp_path):
     store = ActivationStore(tmp_path / "small", max_gb=3e-6, dtype="float32")
     found = pooled_depths(encoder, table, PREPROCESSING, store=store)
     assert found.computed == 8
-    np.testing.assert_array_equal(found.values["mean"], pooled_depths(encoder, table, PREPROCESSING).values["mean"])
+    np.testing.assert_array_equal(found.vectors["mean"], pooled_depths(encoder, table, PREPROCESSING).vectors["mean"])
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
@@ -226,7 +226,7 @@ def test_a_pass_that_was_killed_goes_on_where_it_was(encoder, table, store, tmp_
     found = pooled_depths(encoder, table, PREPROCESSING, store=store)
     assert found.computed == 8 - done
     fresh = pooled_depths(encoder, table, PREPROCESSING, store=ActivationStore(tmp_path / "fresh"))
-    np.testing.assert_allclose(found.values["mean"], fresh.values["mean"], rtol=2**-10, atol=1e-5)
+    np.testing.assert_allclose(found.vectors["mean"], fresh.vectors["mean"], rtol=2**-10, atol=1e-5)
 
 
 def test_two_passes_at_once_leave_one_whole_store(encoder, table, store, tmp_path):

@@ -31,13 +31,13 @@ class PooledDepths:
     Attributes:
         recordings: the ids, in the order of the table.
         depths: 0 to the number of blocks, and ``"last"`` for the encoder's own output.
-        values: for each statistic an array of float32, shape (recordings, depths, width).
+        vectors: for each statistic an array of float32, shape (recordings, depths, width).
         computed: how many recordings went through the encoder; the others came from the store.
     """
 
     recordings: tuple[str, ...]
     depths: tuple[Depth, ...]
-    values: dict[Statistic, NDArray[np.float32]]
+    vectors: dict[Statistic, NDArray[np.float32]]
     computed: int
 
 
@@ -80,7 +80,7 @@ def pooled_depths(
     depths: tuple[Depth, ...] = (*range(encoder.n_blocks + 1), "last")
     recordings = tuple(str(name) for name in table.recordings["recording"])
     shape = (len(recordings), len(depths), encoder.width)
-    values = {statistic: np.empty(shape, dtype=np.float32) for statistic in statistics}
+    arrays = {statistic: np.empty(shape, dtype=np.float32) for statistic in statistics}
     keys = [""] * len(recordings) if store is None else _keys(encoder, table, preprocessing, store.dtype)
 
     missing = []
@@ -89,10 +89,10 @@ def pooled_depths(
         if found is None:
             missing.append(row)
             continue
-        for statistic, rows in values.items():
+        for statistic, rows in arrays.items():
             rows[row] = found[statistic].numpy()
     if not missing:
-        return PooledDepths(recordings, depths, values, computed=0)
+        return PooledDepths(recordings, depths, arrays, computed=0)
 
     progress.start("encoding recordings", len(missing))
     is_missing = np.isin(np.arange(len(recordings)), missing)
@@ -102,10 +102,10 @@ def pooled_depths(
         _refuse_not_finite(vectors, recordings[row], encoder)
         # as it will be read again: the first pass and the second give the same numbers
         vectors = vectors if store is None else _store(store, keys[row], vectors)
-        for statistic, rows in values.items():
+        for statistic, rows in arrays.items():
             rows[row] = vectors[statistic].numpy()
         progress.advance()
-    return PooledDepths(recordings, depths, values, computed=len(missing))
+    return PooledDepths(recordings, depths, arrays, computed=len(missing))
 
 
 def pooled_bytes(encoder: SpeechEncoder, n_recordings: int, dtype: StorageType) -> int:
