@@ -117,3 +117,14 @@ def test_a_rater_saved_without_its_encoder_has_none_to_give(tmp_path):
     make_rater().save_pretrained(tmp_path / "model", encoder_weights=False)
     with pytest.raises(RaterError, match=r"without the weights of its encoder random:wavlm.*model.save_encoder true"):
         load_encoder(tmp_path / "model")
+
+
+def test_a_trained_whisper_can_be_put_on_the_clip(tmp_path):
+    whisper = make_encoder("whisper", max_source_positions=100)
+    make_rater(encoder=whisper).save_pretrained(tmp_path / "model")
+    on_clip = load_encoder(tmp_path / "model", context="clip")
+    assert (on_clip.source.context, load_encoder(tmp_path / "model").source.context) == ("clip", "full")
+    assert not torch.allclose(frames_of(on_clip), frames_of(whisper))
+    make_rater().save_pretrained(tmp_path / "wavlm")
+    with pytest.raises(EncoderError, match="only Whisper has a choice of context"):
+        load_encoder(tmp_path / "wavlm", context="clip")

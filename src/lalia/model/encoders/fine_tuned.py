@@ -10,11 +10,14 @@ from torch import Tensor
 from lalia.errors import RaterError
 from lalia.model.adapters import add_again, merge_adapters
 from lalia.model.encoders.base import SpeechEncoder
-from lalia.model.encoders.from_config import build_from_architecture
+from lalia.model.encoders.families import find_family
+from lalia.model.encoders.from_config import build_from_architecture, check_context
 from lalia.model.saved_rater import RaterConfig, check_weights, find_rater, read_config, read_weights
 
 
-def read_fine_tuned(folder: Path, normalize: Literal["auto"] | bool = "auto") -> SpeechEncoder:
+def read_fine_tuned(
+    folder: Path, normalize: Literal["auto"] | bool = "auto", context: Literal["full", "clip"] = "full"
+) -> SpeechEncoder:
     """Return the encoder of a saved rater, frozen and in eval mode.
 
     Its ``source`` stays that of the encoder which the rater began with; ``source.is_fine_tuned`` says whether training
@@ -23,6 +26,7 @@ def read_fine_tuned(folder: Path, normalize: Literal["auto"] | bool = "auto") ->
     Args:
         folder: the rater's, or that of its run.
         normalize: ``"auto"`` normalises waveforms as the rater does. Those on spectrograms ignore it.
+        context: ``"clip"`` puts a Whisper on the clip alone; ``"full"`` leaves it as it was trained.
 
     Raises:
         RaterError: if files are missing, damaged, of another format, or do not fit each other.
@@ -30,7 +34,12 @@ def read_fine_tuned(folder: Path, normalize: Literal["auto"] | bool = "auto") ->
     """
     found = find_rater(folder)
     config = read_config(found)
-    return build_saved_encoder(config, read_weights(found, config), found, normalize)
+    encoder = build_saved_encoder(config, read_weights(found, config), found, normalize)
+    if context == "clip":
+        origin = f"Encoder '{config.encoder.name}'"
+        checked = check_context(find_family(config.encoder.family, origin), context, origin)
+        encoder.source = replace(encoder.source, context=checked)
+    return encoder
 
 
 def build_saved_encoder(

@@ -45,7 +45,8 @@ def load_encoder(
         normalize: whether waveforms get zero mean and unit variance before the stem; ``"auto"`` does as the encoder's
             preprocessor_config.json says, and does so for random encoders. Those on spectrograms ignore it.
         context: ``"full"`` gives Whisper the 30 s that it was trained on, silence behind a shorter clip included;
-            ``"clip"`` only the clip, which is several times faster for short ones and gives other frames.
+            ``"clip"`` only the clip, which is several times faster for short ones and gives other frames. That
+            of a saved rater which was trained on the clip stays on it.
         download_dir: where an id is downloaded to, in the layout of Hugging Face's cache: a folder per id and commit,
             found again without a network. None is that cache itself.
         keep_download: False removes what this call had to download once it is loaded; what was there before, and any
@@ -68,7 +69,7 @@ def load_encoder(
         if folder is not None and holds_rater(folder):
             if revision is not None:
                 raise EncoderError(f"'{encoder}' is a saved rater: a revision goes with a Hugging Face id.")
-            return read_fine_tuned(folder, normalize)
+            return read_fine_tuned(folder, normalize, context)
         place = find_checkpoint(encoder, revision, download_dir=download_dir, keep_download=keep_download)
         with place as checkpoint:
             return read_checkpoint(checkpoint, normalize, context)
