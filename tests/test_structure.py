@@ -18,6 +18,7 @@ ORDER = [
     "scale",
     "files",
     "settings",
+    "inherited",
     "config",
     "progress",
     "data",

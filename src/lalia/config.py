@@ -1,6 +1,7 @@
 """Reading the settings of a run: load, override, check, save.
 
 Settings come from YAML and from ``key.path=value`` overrides. Every problem is reported at once, with its key path.
+What is left out follows from ``model.start_from`` or ``model.head_from``, and else from the defaults.
 Paths in a file are relative to that file, paths in an override and the folder of the runs to the working directory;
 all are kept absolute.
 """
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from lalia.errors import ConfigError, nearest_choice
 from lalia.files import write_text
+from lalia.inherited import inherit_settings
 from lalia.settings import RunSettings
 
 
@@ -45,7 +47,14 @@ _Loader.add_implicit_resolver(
 )
 
 # settings that name a place, relative to the file that they stand in
-_PATH_KEYS = (("data", "metadata"), ("data", "audio_dir"), ("split", "path"), ("model", "download_dir"))
+_PATH_KEYS = (
+    ("data", "metadata"),
+    ("data", "audio_dir"),
+    ("split", "path"),
+    ("model", "download_dir"),
+    ("model", "start_from"),
+    ("model", "head_from"),
+)
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunSettings:
@@ -71,6 +80,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunSettings:
     _resolve_paths(values, path.absolute().parent)
     for override in overrides:
         _apply_override(values, override)
+    inherit_settings(values)
     if isinstance(values.setdefault("runs", "runs"), str):
         values["runs"] = _absolute(values["runs"], Path.cwd())
     return _validate(values, path.name)
@@ -82,13 +92,16 @@ def save_config(settings: RunSettings, path: str | Path) -> None:
 
 
 def identity_json(settings: RunSettings) -> str:
-    """Return the settings that change what a run computes, as canonical JSON: no name, no place, no report."""
+    """Return the settings that change what a run computes, as canonical JSON: no name, no place, no report.
+
+    What a rater starts from is known by its weights instead, see ``lalia.build.hash_start``.
+    """
     values = settings.model_dump(mode="json")
     for key in ("name", "runs", "report"):
         values.pop(key)
     for key in ("metadata", "audio_dir"):
         values["data"].pop(key)
-    for key in ("download_dir", "keep_download"):
+    for key in ("download_dir", "keep_download", "start_from", "head_from"):
         values["model"].pop(key)
     values["split"].pop("path", None)
     values["train"].pop("workers")

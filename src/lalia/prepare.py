@@ -43,15 +43,20 @@ class Prepared:
         return (*self.table.flow.notes, *self.split.warnings)
 
 
-def prepare(settings: RunSettings, progress: Progress | None = None) -> Prepared:
+def prepare(settings: RunSettings, progress: Progress | None = None, rater: SpeechRater | None = None) -> Prepared:
     """Read the table, build the rater, decode every recording once, and make the parts.
+
+    Args:
+        settings: of the run.
+        progress: is told what happens.
+        rater: takes the place of one that is built anew, for a run that has been trained.
 
     Raises:
         LaliaError: whatever a user has to mend before this run can train.
     """
     progress = progress or Progress()
     table = _read_table(settings)
-    rater = build_rater(settings, table.traits)
+    rater = rater or build_rater(settings, table.traits)
     table = add_audio(table, rater, unreadable=settings.data.unreadable, progress=progress)
     split = split_speakers(table, settings.split, settings.seed)
     return Prepared(table, split, rater, _data_hash(table))

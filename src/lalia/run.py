@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from lalia.build import hash_start
 from lalia.config import save_config
 from lalia.data.dataset import RecordingDataset
 from lalia.data.splits import read_split, write_split
@@ -46,7 +47,8 @@ def train(
     progress = progress or Progress()
     begun = time.perf_counter()
     prepared = prepare(settings, progress)
-    folder = run_path(settings, f"{prepared.data_hash}\n{prepared.split.sha256}")
+    start = hash_start(settings)
+    folder = run_path(settings, "\n".join([prepared.data_hash, prepared.split.sha256, *([start] if start else [])]))
     open_run_folder(folder, resume=resume, overwrite=overwrite)
     if read_manifest(folder).get("finished"):
         progress.say(f"The run '{folder}' has finished already.")
@@ -63,6 +65,8 @@ def train(
         },
     )
     manifest |= {"flow": describe_flow(prepared), **_describe_model(settings, prepared.rater)}
+    if start:
+        manifest["started_from"] = {"weights_sha256": start, "kept_traits": list(prepared.rater.kept_traits)}
     save_config(settings, folder / "config.yaml")
     write_split(prepared.split, folder / "split.csv")
     write_manifest(folder, manifest)
@@ -96,15 +100,14 @@ def evaluate_run(run: str | Path, progress: Progress | None = None) -> Path:
     """
     progress = progress or Progress()
     folder, settings, manifest = read_run(run)
-    prepared = prepare(settings, progress)
+    prepared = prepare(settings, progress, SpeechRater.from_pretrained(folder / "model"))
     if prepared.data_hash != manifest["hashes"]["data"]:
         raise RunError(
             f"The data of '{folder.name}' are not those it was trained on: the table or a recording has changed. "
             "Train a new run, or rate the new recordings with: lalia predict"
         )
     split = read_split(folder / "split.csv", prepared.table, sha256=manifest["hashes"]["split"])
-    rater = SpeechRater.from_pretrained(folder / "model")
-    _write_numbers(replace(prepared, split=split, rater=rater), settings, folder, progress)
+    _write_numbers(replace(prepared, split=split), settings, folder, progress)
     write_report(folder)
     return folder
 
@@ -113,7 +116,7 @@ def _fit(settings: RunSettings, prepared: Prepared, folder: Path, *, resume: boo
     parts = {name: prepared.part(name, rated=True) for name in ("train", "validation")}
     if not len(parts["train"].recordings):
         raise SplitError("The training part has no rated recording. Change split, or data.traits.")
-    prepared.rater.head.start_from_ratings(torch.tensor(parts["train"].ratings.to_numpy(dtype=np.float32)))
+    prepared.rater.start_from_ratings(torch.tensor(parts["train"].ratings.to_numpy(dtype=np.float32)))
     train_set, validation_set = (RecordingDataset(part, prepared.rater.preprocessing) for part in parts.values())
     return fit(
         prepared.rater,

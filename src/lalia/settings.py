@@ -369,8 +369,9 @@ HeadSettings = Annotated[
 class ModelSettings(_Settings):
     """The encoder, what of it trains, and what stands on it."""
 
-    encoder: Annotated[RandomEncoder | str, BeforeValidator(_encoder_from_text)]
-    """A Hugging Face id, a folder, a run (its trained encoder) or ``{random: wavlm, layers: 2, width: 64, heads: 4}``."""
+    encoder: Annotated[RandomEncoder | str | None, BeforeValidator(_encoder_from_text)] = None
+    """A Hugging Face id, a folder, a run (for the encoder trained there), or ``{random: wavlm, layers: 2, width: 64,
+    heads: 4}``; needed unless ``start_from`` brings one."""
     revision: str | None = None
     """The branch, tag or commit of a Hugging Face id; null takes the default branch."""
     download_dir: str | None = None
@@ -382,6 +383,18 @@ class ModelSettings(_Settings):
     adapt: AdaptSettings = FrozenAdapt()
     pooling: PoolingSettings = MeanPooling()
     head: HeadSettings = OrdinalHead()
+    start_from: str | None = None
+    """The folder of a run or rater to go on from: encoder, layers, pooling and the heads of traits of the same name."""
+    head_from: str | None = None
+    """The folder of a run, rater or saved head whose pooling and head go onto this encoder, which has its width."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "ModelSettings":
+        if self.encoder is None and self.start_from is None:
+            raise ValueError("encoder is missing: give one, or a rater to start_from")
+        if self.start_from is not None and self.head_from is not None:
+            raise ValueError("give either start_from, which brings its head along, or head_from")
+        return self
 
 
 # --- training, report, run --------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from lalia.model.heads import Head, Scores, build_head
 from lalia.model.layer_mix import LayerMix
 from lalia.model.parameters import ParameterCount, count_encoder, count_head, count_parts
 from lalia.model.pooling import Pooling, build_pooling, join_windows
+from lalia.model.saved_head import PARTS, HeadConfig, SavedHead, choose_traits, take_over
 from lalia.model.saved_rater import (
     RaterConfig,
     check_weights,
@@ -49,6 +50,7 @@ class SpeechRater(nn.Module):
 
     Attributes:
         thresholds: may be changed in place.
+        kept_traits: the traits whose head comes from a saved rater; empty for one that starts anew. Not saved.
 
     Raises:
         ModelError: if the parts do not fit together.
@@ -91,6 +93,7 @@ class SpeechRater(nn.Module):
         self.scale = scale
         self.preprocessing = preprocessing
         self.thresholds = dict.fromkeys(self.traits, 0.5) | dict(thresholds or {})
+        self.kept_traits: tuple[str, ...] = ()
         self._check()
 
     def embed(self, waveforms: Tensor, n_samples: Tensor, recording_of_window: Tensor) -> Tensor:
@@ -140,6 +143,51 @@ class SpeechRater(nn.Module):
             return Scores(*(values.cpu() for values in self.decode(torch.cat(raw))))
         finally:
             self.train(was_training)
+
+    def start_from_ratings(self, ratings: Tensor) -> None:
+        """Let the head of each new trait start at its share or mean of the ratings; kept traits stay as they are.
+
+        Args:
+            ratings: of the training part, NaN where missing, shape (recordings, traits).
+        """
+        before = {name: values.clone() for name, values in self.head.state_dict().items()}
+        self.head.start_from_ratings(ratings)
+        kept = {trait: self.traits.index(trait) for trait in self.kept_traits}
+        self.head.load_state_dict(choose_traits(self.head, self.traits, before, kept))
+
+    def take_over_head(self, saved: SavedHead) -> None:
+        """Put a saved pooling and head in place of the new ones; traits go by their names, new ones stay new.
+
+        The thresholds of the traits that are kept come along.
+
+        Raises:
+            ModelError: if the saved weights are of other sizes.
+        """
+        self.kept_traits = take_over(self.pooling, self.head, self.traits, saved)
+        self.thresholds |= {trait: saved.config.thresholds[trait] for trait in self.kept_traits}
+
+    def save_head(self, folder: str | Path) -> None:
+        """Write the pooling and the head alone to a folder, to go onto another encoder as ``model.head_from``.
+
+        Args:
+            folder: as for ``save_pretrained``.
+
+        Raises:
+            RaterError: if the folder cannot be written.
+            ModelError: if a threshold is not a probability, or of no trait.
+        """
+        self._check_thresholds()
+        weights = _own_storage({name: each for name, each in self.state_dict().items() if name.startswith(PARTS)})
+        config = HeadConfig(
+            lalia=lalia.__version__,
+            traits=self.traits,
+            scale=self.scale,
+            pooling=dict(self.pooling.config),
+            head=self.head.config,
+            thresholds=self.thresholds,
+            weights_sha256=hash_weights(weights),
+        )
+        write_rater(Path(folder).absolute(), config, weights)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the rater to a folder: ``config.json`` and ``model.safetensors``, the encoder's weights included.

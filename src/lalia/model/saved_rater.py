@@ -6,7 +6,7 @@ import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Protocol, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -22,6 +22,8 @@ from lalia.scale import Scale
 FORMAT: Final = 1
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+
+Config = TypeVar("Config", bound=BaseModel)
 
 
 class RaterConfig(BaseModel):
@@ -53,6 +55,17 @@ class RaterConfig(BaseModel):
     """The hash of all weights; ``model.safetensors`` carries it too, so that a mixed pair of files is noticed."""
 
 
+class SavedConfig(Protocol):
+    """Any ``config.json`` that was saved together with weights."""
+
+    @property
+    def weights_sha256(self) -> str:
+        """The hash of the weights."""
+
+    def model_dump(self, *, mode: Literal["json"]) -> dict[str, Any]:
+        """Return the values as JSON holds them."""
+
+
 def hash_weights(weights: Mapping[str, Tensor]) -> str:
     """Return the SHA-256 of named weights on the CPU, whatever their order."""
     digest = hashlib.sha256()
@@ -62,7 +75,7 @@ def hash_weights(weights: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def write_rater(folder: Path, config: RaterConfig, weights: Mapping[str, Tensor]) -> None:
+def write_rater(folder: Path, config: SavedConfig, weights: Mapping[str, Tensor]) -> None:
     """Write a rater's folder through a temporary one beside it.
 
     A new folder appears complete or not at all. In a folder that exists the two files are replaced one after the
@@ -126,10 +139,23 @@ def find_rater(folder: Path) -> Path:
 
 
 def read_config(folder: Path) -> RaterConfig:
-    """Read and check ``config.json``.
+    """Read and check the ``config.json`` of a rater.
 
     Raises:
-        RaterError: if it is no JSON, of another format, or lacks, misnames or misuses a key; all problems are listed.
+        RaterError: if it is no JSON, of another format, of a head alone, or lacks, misnames or misuses a key; all
+            problems are listed.
+    """
+    values = read_values(folder)
+    if values.get("holds") == "head":
+        raise RaterError(f"'{folder}' holds a head alone, without an encoder. Give it as model.head_from.")
+    return check_values(RaterConfig, values, folder / CONFIG_FILE)
+
+
+def read_values(folder: Path) -> dict[str, Any]:
+    """Read the values in ``config.json``, of which only the format has been checked.
+
+    Raises:
+        RaterError: if it is no JSON, or of another format.
     """
     path = folder / CONFIG_FILE
     try:
@@ -143,14 +169,23 @@ def read_config(folder: Path) -> RaterConfig:
             f"'{path}' has format {values['format']!r}, saved by lalia {values.get('lalia')}; this lalia reads format"
             f" {FORMAT}. Install the lalia that saved it, or a newer one."
         )
+    return values
+
+
+def check_values(model: type[Config], values: Mapping[str, Any], path: Path) -> Config:
+    """Return the values of a ``config.json`` as a type.
+
+    Raises:
+        RaterError: if it lacks, misnames or misuses a key; all problems are listed.
+    """
     try:
-        return RaterConfig.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as cause:
         problems = [f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in cause.errors()]
         raise RaterError(f"'{path}' cannot be used: {'; '.join(problems)}. Save the rater again.") from cause
 
 
-def read_weights(folder: Path, config: RaterConfig) -> dict[str, Tensor]:
+def read_weights(folder: Path, config: SavedConfig) -> dict[str, Tensor]:
     """Read ``model.safetensors`` onto the CPU.
 
     Raises:

@@ -122,6 +122,8 @@ def _say_asked(contents: Contents) -> list[tuple[str, str]]:
         ("Traits", ", ".join(contents.traits)),
         ("Rating scale", f"{', '.join(contents.level_names)}; a trait counts as present from {scale.present_from:g}"),
     ]
+    if manifest.get("started_from"):
+        asked.insert(1, ("Started from", _say_start(contents)))
     if settings.data.raters is not None:
         asked.append(("Several raters", f"the rating of a recording is their {settings.data.combine}"))
     if settings.data.tasks:
@@ -139,6 +141,12 @@ def _say_encoder(contents: Contents) -> str:
     revision = f", revision {encoder['revision']}" if encoder.get("revision") else ""
     before = ", fine-tuned in an earlier run" if encoder.get("is_fine_tuned") else ""
     return f"{_last_part(encoder['name'])}{revision}{before}"
+
+
+def _say_start(contents: Contents) -> str:
+    what = "a saved rater" if contents.settings.model.start_from else "the pooling and head of a saved rater"
+    kept = contents.manifest["started_from"]["kept_traits"]
+    return f"{what}; the heads of {', '.join(kept)} were kept" if kept else f"{what}; the head of every trait is new"
 
 
 def _summarise(contents: Contents) -> list[str]:
@@ -181,7 +189,7 @@ def _show_settings(contents: Contents) -> str:
     data["exclude"] = [contents.name(recording) for recording in data["exclude"]]
     if "path" in split:
         split["path"] = _last_part(split["path"])
-    for key in ("encoder", "download_dir"):
+    for key in ("encoder", "download_dir", "start_from", "head_from"):
         if isinstance(model[key], str):
             model[key] = _last_part(model[key])
     text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
