@@ -56,6 +56,15 @@ def test_a_run_folder_holds_what_belongs_to_the_run(run):
     ]
 
 
+def test_the_saved_rater_has_a_card_with_the_numbers_of_the_run(run):
+    card = (run / "model" / "README.md").read_text(encoding="utf-8")
+    macro = read_metrics(run)["test"]["recording"]["macro"]["mae"]
+    assert f"{macro['value']:.2f} ({macro['low']:.2f} to {macro['high']:.2f})" in card
+    ids = pd.read_csv(run / "split.csv", dtype=str)
+    assert not [name for name in {*ids["recording"], *ids["speaker"]} if name in card]
+    assert str(run.parent) not in card
+
+
 def test_predictions_have_a_row_per_recording_and_trait(run, corpus):
     predictions = pd.read_csv(run / "predictions.csv")
     metadata = pd.read_csv(corpus / "metadata.csv")

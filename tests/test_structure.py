@@ -30,6 +30,7 @@ ORDER = [
     "evaluation",
     "report",
     "run_folder",
+    "push",
     "run",
     "starter",
     "terminal",

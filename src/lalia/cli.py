@@ -165,6 +165,26 @@ def predict(
     typer.echo(f"Wrote {out}: {len(recordings) - len(problems)} recordings")
 
 
+@app.command()
+def push(
+    run: Annotated[Path, typer.Argument(help="The folder of a run, or of a saved rater.", metavar="RUN")],
+    repository: Annotated[str, typer.Argument(help="The repository on Hugging Face: owner/name.", metavar="REPO")],
+    private: Annotated[bool, typer.Option("--private/--public", help="Who sees a repository that is new.")] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Upload nothing; write what would be uploaded.")] = False,
+    out: Annotated[Path, typer.Option(help="With --dry-run: the folder to write.")] = Path("push"),
+) -> None:
+    """Upload a rater with its model card to Hugging Face: its settings, its weights, no audio, no ids."""
+    from lalia.push import push_rater, stage_rater
+
+    if dry_run:
+        folder = stage_rater(run, out, repository)
+        typer.echo(f"Wrote {folder}, which would be pushed to {repository}:")
+        for path in sorted(folder.iterdir()):
+            typer.echo(f"{path.name}: {path.stat().st_size:,} bytes")
+    else:
+        typer.echo(f"Pushed to {push_rater(run, repository, private=private)}")
+
+
 def _show_prepared(prepared: "Prepared") -> None:
     from lalia.prepare import describe_flow
     from lalia.terminal import show_table

@@ -23,6 +23,7 @@ from lalia.model.heads import RegressionHead
 from lalia.model.rater import SpeechRater
 from lalia.prepare import Prepared, describe_flow, prepare
 from lalia.progress import Progress
+from lalia.report.card import write_card
 from lalia.report.page import write_report
 from lalia.run_folder import open_run_folder, read_manifest, read_run, run_path, start_manifest, write_manifest
 from lalia.settings import RunSettings
@@ -89,6 +90,7 @@ def train(
     }
     write_manifest(folder, manifest)
     write_report(folder)
+    write_card(folder)
     return folder
 
 
