@@ -192,6 +192,13 @@ def test_push_uploads_a_run_and_says_where_it_is(run, tmp_path, lalia, monkeypat
         assert "\x1b" not in err
 
 
+def test_check_names_the_heads_that_a_run_takes_over(run, corpus, lalia):
+    start = ["model.adapt=frozen", f"model.start_from={run}", "data.traits=[breathy, slow_rate]"]
+    code, out, err = lalia("check", "run.yaml", *QUICK, *start, cwd=corpus)
+    assert code == 0, err
+    assert "Heads taken over from the saved rater: breathy, slow_rate." in out
+
+
 def wait_for_checkpoint(folder, process):
     end = time.monotonic() + 120
     while not list(folder.glob("*/checkpoints/step-*")):

@@ -145,6 +145,13 @@ def test_pickled_weights_are_read(saved: tuple[Path, dict[str, Tensor]]) -> None
     assert_weights(load_encoder(folder), state)
 
 
+def test_the_pickle_format_of_old_torch_is_read(tmp_path: Path) -> None:
+    state = load_file(small_hubert(tmp_path) / "model.safetensors")
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(state, tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+    assert_weights(load_encoder(tmp_path), state)
+
+
 @pytest.mark.parametrize("part", ["g", "v"])
 def test_the_old_names_of_weight_norm_are_read(tmp_path: Path, part: str) -> None:
     state = save(tmp_path, WavLMModel(WavLMConfig(**SIZES))).state_dict()
