@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow check format clean
+.PHONY: demo test test-slow check docs format clean
 
 # the environment is made again when what it should hold changes
 .venv/.made: pyproject.toml constraints.txt
@@ -24,6 +24,11 @@ check: .venv/.made
 	$(BIN)/ruff format --check src tests
 	$(BIN)/ruff check src tests
 	$(BIN)/mypy
+
+# the pages that are written from the code and from the results of its tests
+docs: .venv/.made
+	$(BIN)/python docs/make_settings.py
+	$(BIN)/python docs/make_encoders.py
 
 format: .venv/.made
 	$(BIN)/ruff format src tests

@@ -1,4 +1,4 @@
-"""Write docs/settings.md from the types in src/lalia/settings.py: python docs/make_settings.py."""
+"""Write docs/settings.md from the types in src/lalia/settings/: python docs/make_settings.py."""
 
 import json
 import sys
@@ -42,8 +42,8 @@ def shown(default: Any) -> str:
     return f"`{json.dumps(default)}`"
 
 
-def describe(model: type[BaseModel], place: str) -> Iterator[str]:
-    """Yield the lines of a settings type and of those within it."""
+def describe(model: type[BaseModel], place: str, done: set[tuple[type[BaseModel], str]]) -> Iterator[str]:
+    """Yield the lines of a settings type and of those within it; what several variants hold stands there once."""
     nested: list[tuple[type[BaseModel], str]] = []
     kind = model.model_fields.get("kind")
     title = f"{place}: {{kind: {kind.default}}}" if kind else place
@@ -57,12 +57,14 @@ def describe(model: type[BaseModel], place: str) -> Iterator[str]:
         words = field.description or " / ".join((each.__doc__ or "").strip() for each in inner[:1])
         yield f"| `{name}` | {shown(default)} | {' '.join(words.split())} |"
     for each, where in nested:
-        yield from describe(each, where)
+        if (each, where) not in done:
+            done.add((each, where))
+            yield from describe(each, where, done)
 
 
 def render() -> str:
     """Return the whole page."""
-    return HEAD + "\n".join(describe(RunSettings, "")) + "\n"
+    return HEAD + "\n".join(describe(RunSettings, "", set())) + "\n"
 
 
 if __name__ == "__main__":

@@ -11,13 +11,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from hub_stand_in import TOKEN, stand_in, use_endpoint
 from lalia.cli import main
 from lalia.model.rater import SpeechRater
 from lalia.run import train
 from toy_run import QUICK, quick_settings, write_toy_corpus
 
-COMMANDS = ["demo", "init", "check", "split", "train", "evaluate", "report", "predict", "push"]
+COMMANDS = ["demo", "init", "check", "split", "train", "evaluate", "report", "predict"]
 
 
 @pytest.fixture
@@ -165,38 +164,6 @@ def test_predict_names_what_it_cannot_rate_and_rates_the_rest(run, corpus, tmp_p
     assert code == 2
     assert "None of the recordings can be rated" in err
     assert not (tmp_path / "none.csv").exists()
-
-
-def test_push_shows_what_it_would_upload(run, tmp_path, lalia):
-    code, out, err = lalia("push", run, "me/rater", "--dry-run", "--out", "there", cwd=tmp_path)
-    assert code == 0, err
-    assert out.startswith("Wrote there, which would be pushed to me/rater:\nREADME.md: ")
-    assert sorted(path.name for path in (tmp_path / "there").iterdir()) == [
-        "README.md",
-        "config.json",
-        "model.safetensors",
-    ]
-    code, _, err = lalia("push", run, "me/rater", "--dry-run", "--out", "there", cwd=tmp_path)
-    assert (code, err) == (2, "Error: 'there' is not an empty folder. Give --out another one.\n")
-
-
-def test_push_uploads_a_run_and_says_where_it_is(run, tmp_path, lalia, monkeypatch):
-    with stand_in() as hub:
-        use_endpoint(monkeypatch, hub.endpoint, tmp_path / "cache")
-        code, _, err = lalia("push", run, "me/rater", cwd=tmp_path)
-        assert (code, "Nobody is logged in" in err) == (2, True)
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        code, out, err = lalia("push", run, "me/rater", "--public", cwd=tmp_path)
-        assert (code, out) == (0, f"Pushed to {hub.endpoint}/me/rater\n"), err
-        assert hub.repositories["me/rater"].private is False
-        assert "\x1b" not in err
-
-
-def test_check_names_the_heads_that_a_run_takes_over(run, corpus, lalia):
-    start = ["model.adapt=frozen", f"model.start_from={run}", "data.traits=[breathy, slow_rate]"]
-    code, out, err = lalia("check", "run.yaml", *QUICK, *start, cwd=corpus)
-    assert code == 0, err
-    assert "Heads taken over from the saved rater: breathy, slow_rate." in out
 
 
 def wait_for_checkpoint(folder, process):

@@ -6,7 +6,7 @@ import pytest
 
 from lalia.config import identity_json, load_config, save_config
 from lalia.errors import ConfigError
-from lalia.settings import FullAdapt, PartialAdapt, RandomEncoder, RandomSplit
+from lalia.settings import FullAdapt, PartialAdapt, RandomEncoder, RandomSplit, TransformerSettings
 
 MINIMAL = "data: {metadata: table.csv}\nmodel: {encoder: 'random:wavlm'}\n"
 
@@ -44,8 +44,77 @@ def test_an_unknown_key_of_a_variant_is_named_with_its_path(run_yaml):
 
 
 def test_a_setting_of_several_types_gives_one_problem(run_yaml):
-    with pytest.raises(ConfigError, match="model.layers must be 'last' or 'weighted' or a valid integer, got 'frist'"):
-        load_config(run_yaml, ["model.layers=frist"])
+    with pytest.raises(
+        ConfigError, match=r"1 problem: audio.normalize must be 'auto' or a valid boolean.*, got 'on air'\.$"
+    ):
+        load_config(run_yaml, ["audio.normalize=on air"])
+
+
+@pytest.mark.parametrize("layers", ["last", "weighted", "last-4", 0, 11, -1, [9, 10, -1]])
+def test_layers_come_back_as_they_were_given(run_yaml, tmp_path, layers):
+    settings = load_config(run_yaml, [f"model.layers={layers}"])
+    assert settings.model.layers == (tuple(layers) if isinstance(layers, list) else layers)
+    save_config(settings, tmp_path / "config.yaml")
+    assert load_config(tmp_path / "config.yaml") == settings
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (
+            "frist",
+            "model.layers: expected last, weighted, last-n .such as last-4., a depth or a list of depths, got 'fr",
+        ),
+        ("last-0", "model.layers: expected last, weighted, last-n"),
+        ("[]", r"model.layers: a list of depths names at least one, and each once, got \[\]"),
+        ("[3, 3]", r"model.layers: a list of depths names at least one, and each once, got \[3, 3\]"),
+        ("[a]", "model.layers.0 must be a valid integer, got 'a'"),
+    ],
+)
+def test_layers_that_name_no_depth_are_refused(run_yaml, layers, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(run_yaml, [f"model.layers={layers}"])
+
+
+GROUPS = "model.head={groups: {voice: [hoarse, breathy], rate: [slow]}}"
+
+
+def test_groups_come_back_as_they_were_given(run_yaml, tmp_path):
+    settings = load_config(run_yaml, [GROUPS, "data.traits=[slow, breathy, hoarse]"])
+    assert settings.model.head.groups == {"voice": ("hoarse", "breathy"), "rate": ("slow",)}
+    save_config(settings, tmp_path / "config.yaml")
+    assert load_config(tmp_path / "config.yaml") == settings
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([GROUPS, "model.head.shared=false"], "model.head: groups share hidden layers and shared: false shares none"),
+        (["model.head.groups={voice: [hoarse], rate: []}"], r"model.head: the groups \['rate'\] name no trait"),
+        (
+            ["model.head.groups={voice: [hoarse, slow], rate: [slow]}"],
+            r"model.head.groups must name each trait once: 'slow' stands 2 times\.$",
+        ),
+        (
+            [GROUPS, "data.traits=[slow, breathy, horse, harsh]"],
+            "1 problem: model.head.groups must name each trait once: 'hoarse' is no trait .did you mean 'horse'..,"
+            r" 'horse' is in no group, 'harsh' is in no group\.$",
+        ),
+    ],
+)
+def test_groups_that_do_not_name_each_trait_once_are_refused(run_yaml, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(run_yaml, overrides)
+
+
+def test_a_transformer_is_none_unless_asked_for(run_yaml):
+    assert load_config(run_yaml).model.head.transformer is None
+    assert load_config(run_yaml, ["model.head.transformer={}"]).model.head.transformer == TransformerSettings()
+    assert load_config(run_yaml, ["model.head.transformer.layers=2"]).model.head.transformer.layers == 2
+    with pytest.raises(
+        ConfigError, match="model.head.transformer.layres is not a setting .did you mean model.head.tran"
+    ):
+        load_config(run_yaml, ["model.head.transformer.layres=2"])
 
 
 def test_proportions_are_compared_with_a_tolerance(run_yaml):
@@ -79,6 +148,16 @@ def test_numbers_in_scientific_notation_are_numbers(run_yaml):
 
 def test_text_is_short_for_a_kind(run_yaml):
     assert load_config(run_yaml, ["model.adapt=full"]).model.adapt == FullAdapt()
+
+
+def test_changing_the_architecture_of_a_random_encoder_drops_the_config_of_the_old_one(run_yaml):
+    text = (
+        "data: {metadata: t.csv}\nmodel: {encoder: {random: whisper, layers: 3, config: {max_source_positions: 200}}}\n"
+    )
+    settings = load_config(write(run_yaml, text), ["model.encoder={random: wavlm, width: 32}"])
+    assert settings.model.encoder == RandomEncoder(random="wavlm", width=32)
+    kept = load_config(run_yaml, ["model.encoder={random: whisper, width: 32}"]).model.encoder
+    assert (kept.layers, kept.config) == (3, {"max_source_positions": 200})
 
 
 def test_changing_a_kind_drops_the_settings_of_the_old_one(run_yaml):
@@ -157,3 +236,62 @@ def test_a_missing_file_is_named(tmp_path):
 def test_an_override_without_a_value_is_refused(run_yaml):
     with pytest.raises(ConfigError, match=r"Cannot read the override 'train'\. Write key.path=value"):
         load_config(run_yaml, ["train"])
+
+
+# --- adaptations ------------------------------------------------------------------------------------------------------
+
+
+def adapt_settings(tmp_path, adapt, *overrides):
+    path = tmp_path / "run.yaml"
+    path.write_text(f"data: {{metadata: m.csv}}\nmodel: {{encoder: a/b, adapt: {adapt}}}\n")
+    return load_config(path, list(overrides)).model.adapt
+
+
+@pytest.mark.parametrize(
+    ("short", "written_out"),
+    [
+        ("all", "{kind: frozen}"),
+        ("half", "{kind: partial, last: 0.5}"),
+        ("exclude-last", "{kind: partial, last: 1}"),
+        ("required-only", "{kind: full, train_features: false}"),
+        ("optional", "{kind: full, train_stem: false}"),
+        (
+            "{kind: layer, unfreeze: [11, -1, encoder.layers.3]}",
+            "{kind: partial, unfreeze: [11, -1, encoder.layers.3]}",
+        ),
+        ("lora", "{kind: lora, rank: 8, alpha: 16, blocks: all}"),
+        ("{kind: lora, blocks: last 4}", "{kind: lora, blocks: {last: 4}}"),
+        ("{kind: ia3, blocks: last 0.5}", "{kind: ia3, blocks: {last: 0.5}}"),
+    ],
+)
+def test_short_names_of_adaptations_mean_what_the_table_says(tmp_path, short, written_out):
+    assert adapt_settings(tmp_path, short) == adapt_settings(tmp_path, written_out)
+
+
+def test_a_short_name_can_be_changed_by_an_override(tmp_path):
+    found = adapt_settings(tmp_path, "half", "model.adapt.last=3")
+    assert (found.kind, found.last) == ("partial", 3)
+
+
+@pytest.mark.parametrize(
+    ("adapt", "message"),
+    [
+        ("layer", "model.adapt: give either last or unfreeze"),
+        ("most", "model.adapt.kind must be one of .*'lora'.*, got 'most'"),
+        ("{kind: lora, rank: 0}", "model.adapt.rank must be at least 1, got 0"),
+        ("{kind: lora, rnk: 4}", r"model.adapt.rnk is not a setting \(did you mean model.adapt.rank\?\)"),
+        ("{kind: lora, blocks: {last: 0}}", "last must be 1 or more blocks"),
+        ("{kind: lora, blocks: last few}", "model.adapt.blocks"),
+        ("{kind: adalora, rank: 12}", "start_rank must be more than rank, got 12 and 12"),
+        ("{kind: adalora, warmup: 0.5, settle: 0.5}", "together less than 1"),
+        ("{kind: soft_prompt, length: 0}", "model.adapt.length must be at least 1, got 0"),
+    ],
+)
+def test_an_adaptation_that_cannot_be_is_refused(tmp_path, adapt, message):
+    with pytest.raises(ConfigError, match=message):
+        adapt_settings(tmp_path, adapt)
+
+
+def test_adalora_does_not_go_with_gradual_unfreezing(tmp_path):
+    with pytest.raises(ConfigError, match="train.unfreeze_every does not go with adalora"):
+        adapt_settings(tmp_path, "adalora", "train.unfreeze_every=1")

@@ -1,178 +1,127 @@
-"""Pushing a rater: huggingface_hub as it is, against a stand-in of the hub on this machine."""
+"""Sharing a rater: what the folder holds, and what the hub is sent."""
 
-import shutil
-import socket
+import json
 
-import huggingface_hub
 import pytest
-import torch
+import yaml
 
-from hub_stand_in import READ_TOKEN, TOKEN, Repository, stand_in, use_endpoint
-from lalia.errors import PushError, RaterError
+from hub_stand_in import READ_TOKEN, TOKEN, stand_in, use_endpoint
+from lalia.errors import RaterError, RunError
 from lalia.model.rater import SpeechRater
-from lalia.push import push_rater, stage_rater
-from lalia.report.card import write_card
+from lalia.push import push, write_shared
+from lalia.report.card import GAP, write_card
 from toy_rater import make_rater, make_waveform
-from toy_report import make_run
 
-FILES = {"README.md", "config.json", "model.safetensors"}
+METRIC = {"value": 0.8, "low": 0.7, "high": 0.9, "n": 20}
+TREE = {"recording": {"traits": {"breathy": {"auc": METRIC}, "slow_rate": {}}, "macro": {"auc": METRIC}}}
+MANIFEST = {
+    "name": "hoarse <script>",
+    "seed": 7,
+    "hashes": {"split": "abc123"},
+    "flow": {"parts": {"train": {"recordings": 30, "speakers": 15}}, "dropped": [{"recordings": ["patient-9"]}]},
+    "adaptation": {"kind": "lora", "trainable_parameters": 1234, "parameters": 56789},
+    "versions": {"torch": "2.13.0"},
+}
 
 
 @pytest.fixture
-def rater():
-    return make_rater()
-
-
-@pytest.fixture
-def run(rater, tmp_path):
-    folder = make_run(tmp_path / "run", traits=("breathy", "slow_rate"))
-    rater.save_pretrained(folder / "model")
-    write_card(folder)
-    (folder / "model" / "notes.txt").write_text("about speaker A017")
+def run(tmp_path):
+    folder = tmp_path / "run"
+    make_rater().save_pretrained(folder / "model")
+    (folder / "manifest.json").write_text(json.dumps(MANIFEST))
+    (folder / "metrics.json").write_text(json.dumps({"test": {**TREE, "baselines": {"duration": TREE}}}))
+    (folder / "predictions.csv").write_text("recording,speaker\npatient-9,Jane Doe\n")
     return folder
 
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    with stand_in() as running:
-        use_endpoint(monkeypatch, running.endpoint, tmp_path / "cache")
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        yield running
+    with stand_in() as hub:
+        use_endpoint(monkeypatch, hub.endpoint, tmp_path / "cache")
+        yield hub
 
 
-def pushed(hub, name):
-    repository = hub.repositories[name]
-    return repository.files[repository.branches["main"]]
+def test_the_shared_folder_holds_the_rater_and_its_card_and_nothing_else(run, tmp_path):
+    out = write_shared(run, tmp_path / "out")
+    assert sorted(path.name for path in out.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    text = (out / "README.md").read_text() + (out / "config.json").read_text()
+    for secret in ("patient-9", "Jane Doe", str(tmp_path)):
+        assert secret not in text
+    waveform = make_waveform(1.0)
+    expected = SpeechRater.from_pretrained(run).score([waveform]).score
+    assert SpeechRater.from_pretrained(out).score([waveform]).score.equal(expected)
 
 
-def test_the_rater_its_settings_and_its_card_are_pushed_and_nothing_else(hub, run):
-    assert push_rater(run, "me/rater") == f"{hub.endpoint}/me/rater"
-    files = pushed(hub, "me/rater")
-    assert set(files) == FILES
-    for name in ("config.json", "model.safetensors"):
-        assert files[name] == (run / "model" / name).read_bytes()
-    assert not any(b"A017" in content or str(run).encode() in content for content in files.values())
+def test_the_card_tells_what_is_known_and_shows_the_gaps(run):
+    card = write_card(run).read_text()
+    _, header, body = card.split("---\n", 2)
+    assert yaml.safe_load(header)["pipeline_tag"] == "audio-classification"
+    assert "base_model" not in yaml.safe_load(header)
+    for told in ("breathy", "0.80 (0.70 to 0.90)", "| train | 30 | 15 |", "abc123", "lora, 1,234 of 56,789", "Seed 7"):
+        assert told in body
+    assert f"License: {GAP}" in body
+    assert "<script>" not in card
 
 
-def test_what_was_pushed_can_be_downloaded_and_scores_the_same(hub, run, rater):
-    push_rater(run, "me/rater")
-    folder = huggingface_hub.snapshot_download("me/rater")
-    again = SpeechRater.from_pretrained(folder)
-    assert torch.equal(again.score([make_waveform(0.4)]).score, rater.score([make_waveform(0.4)]).score)
+def test_a_rater_outside_of_a_run_has_a_card_of_gaps(tmp_path):
+    make_rater().save_pretrained(tmp_path / "rater")
+    card = write_card(tmp_path / "rater").read_text()
+    assert f"## Results\n\n{GAP}" in card
+    assert "breathy" in card
 
 
-def test_a_repository_is_private_unless_it_is_asked_to_be_public(hub, run):
-    push_rater(run, "me/one")
-    push_rater(run, "me/two", private=False)
-    assert (hub.repositories["me/one"].private, hub.repositories["me/two"].private) == (True, False)
+def test_an_upload_makes_a_private_repository_with_the_three_files(run, hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert push(run, "lab/hoarse").endswith("/lab/hoarse")
+    repository = hub.repositories["lab/hoarse"]
+    assert repository.private
+    files = repository.files[repository.branches["main"]]
+    assert sorted(files) == ["README.md", "config.json", "model.safetensors"]
+    assert files["model.safetensors"] == (run / "model" / "model.safetensors").read_bytes()
 
 
-def test_a_name_alone_is_ones_own_repository(hub, run):
-    assert push_rater(run, "rater").endswith("/me/rater")
-
-
-def test_a_rater_can_be_pushed_again(hub, run, rater):
-    push_rater(run, "me/rater")
-    rater.thresholds["breathy"] = 0.125
-    rater.save_pretrained(run / "model")
-    push_rater(run / "model", "me/rater")
-    assert b"0.125" in pushed(hub, "me/rater")["config.json"]
-
-
-def test_nothing_is_pushed_to_a_public_repository_unawares(hub, run):
-    hub.repositories["me/open"] = Repository()
-    hub.repositories["me/open"].commit({})
-    with pytest.raises(PushError, match="'me/open' exists and is public. Give --public to push there nevertheless"):
-        push_rater(run, "me/open")
-    assert pushed(hub, "me/open") == {}
-    push_rater(run, "me/open", private=False)
-    assert set(pushed(hub, "me/open")) == FILES
-
-
-def test_without_a_token_nothing_is_sent(hub, run, monkeypatch):
-    monkeypatch.delenv("HF_TOKEN")
-    with pytest.raises(PushError, match="Nobody is logged in to Hugging Face. Run `hf auth login`, or set HF_TOKEN"):
-        push_rater(run, "me/rater")
-    assert not hub.requests
+def test_a_second_upload_goes_into_the_same_repository(run, hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    push(run, "lab/hoarse", private=False)
+    push(run, "lab/hoarse")
+    assert list(hub.repositories) == ["lab/hoarse"]
+    assert not hub.repositories["lab/hoarse"].private
 
 
 @pytest.mark.parametrize(
     ("token", "message"),
-    [("hf_expired", "does not accept the token"), (READ_TOKEN, "The token may not write to 'me/rater'")],
+    [
+        (None, "Set HF_TOKEN, or log in"),
+        ("hf_wrong", "does not know this token"),
+        (READ_TOKEN, "may not write to 'lab/x'"),
+    ],
 )
-def test_a_token_without_the_right_is_told(hub, run, monkeypatch, token, message):
-    monkeypatch.setenv("HF_TOKEN", token)
-    with pytest.raises(PushError, match=message) as caught:
-        push_rater(run, "me/rater")
-    assert token not in str(caught.value)
+def test_a_token_that_cannot_write_is_told_so(run, hub, monkeypatch, token, message):
+    if token:
+        monkeypatch.setenv("HF_TOKEN", token)
+    with pytest.raises(RunError, match=message):
+        push(run, "lab/x")
     assert not hub.repositories
 
 
-def test_no_network_is_told(run, tmp_path, monkeypatch):
+def test_a_hub_out_of_reach_is_told_so(run, tmp_path, monkeypatch):
+    use_endpoint(monkeypatch, "http://127.0.0.1:9", tmp_path / "cache")
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        use_endpoint(monkeypatch, f"http://127.0.0.1:{free.getsockname()[1]}", tmp_path / "cache")
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        with pytest.raises(
-            PushError, match="Hugging Face cannot be reached. Connect to the network, or give --dry-run"
-        ):
-            push_rater(run, "me/rater")
+    with pytest.raises(RunError, match="The hub cannot be reached"):
+        push(run, "lab/x")
+    use_endpoint(monkeypatch, "http://127.0.0.1:9", tmp_path / "cache", offline=True)
+    with pytest.raises(RunError, match="HF_HUB_OFFLINE is set"):
+        push(run, "lab/x")
 
 
-def test_offline_mode_is_told(hub, run, monkeypatch):
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(PushError, match=r"Offline mode is on \(HF_HUB_OFFLINE\): unset it to push"):
-        push_rater(run, "me/rater")
-
-
-def test_a_name_that_cannot_be_an_id_is_refused(hub, run):
-    with pytest.raises(PushError, match="'me/what is this' cannot be the id of a repository. Give owner/name"):
-        push_rater(run, "me/what is this")
-
-
-# --- the folder that is pushed ----------------------------------------------------------------------------------------
-
-
-def test_the_folder_can_be_looked_at_before(run, tmp_path):
-    folder = stage_rater(run, tmp_path / "out", "me/rater")
-    assert {path.name for path in folder.iterdir()} == FILES
-    assert 'snapshot_download("me/rater")' in (folder / "README.md").read_text()
-    assert 'snapshot_download("OWNER/NAME")' in (run / "model" / "README.md").read_text()
-
-
-def test_a_card_that_was_filled_in_is_the_one_that_is_pushed(run, tmp_path):
-    (run / "model" / "README.md").write_text("mine, for OWNER/NAME")
-    assert (stage_rater(run, tmp_path / "out", "a/b") / "README.md").read_text() == "mine, for a/b"
-
-
-@pytest.mark.parametrize("given", ["run", "run/model", "alone"])
-def test_a_rater_without_a_card_gets_one(run, tmp_path, given):
-    (run / "model" / "README.md").unlink()
-    shutil.copytree(run / "model", tmp_path / "alone")
-    card = (stage_rater(tmp_path / given, tmp_path / "out") / "README.md").read_text()
-    assert ("| mean of all traits | model |" in card) == (given != "alone")
-
-
-def test_a_folder_with_something_in_it_is_not_written_to(run, tmp_path):
-    with pytest.raises(PushError, match="is not an empty folder. Give --out another one"):
-        stage_rater(run, run)
-
-
-def test_a_folder_that_cannot_be_made_is_told(run, tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(PushError, match="Cannot write to '.*out': Not a directory. Give --out another folder"):
-        stage_rater(run, tmp_path / "file" / "out")
-
-
-def test_a_damaged_rater_is_not_pushed(hub, run):
-    path = run / "model" / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(RaterError, match=r"Cannot read '.*model.safetensors'"):
-        push_rater(run, "me/rater")
-    assert not hub.repositories
-
-
-def test_a_folder_without_a_rater_is_refused(tmp_path):
+def test_what_is_no_id_and_what_is_no_rater_are_refused(run, hub, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    with pytest.raises(RunError, match="'a/b/c' is no id of a repository"):
+        push(run, "a/b/c")
     with pytest.raises(RaterError, match="No rater in"):
-        stage_rater(tmp_path / "nowhere", tmp_path / "out")
+        push(tmp_path / "nothing", "lab/x")
+
+
+def test_a_folder_that_holds_something_is_not_written_over(run, tmp_path):
+    with pytest.raises(RunError, match="exists already"):
+        write_shared(run, run)

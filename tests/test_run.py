@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from hub_stand_in import stand_in, use_endpoint
-from lalia.config import load_config
+from lalia.config import identity_json, load_config
 from lalia.data.splits import read_split
 from lalia.errors import AudioError, RunError
 from lalia.evaluation.predict import predict_files
@@ -54,15 +54,6 @@ def test_a_run_folder_holds_what_belongs_to_the_run(run):
         "report.html",
         "split.csv",
     ]
-
-
-def test_the_saved_rater_has_a_card_with_the_numbers_of_the_run(run):
-    card = (run / "model" / "README.md").read_text(encoding="utf-8")
-    macro = read_metrics(run)["test"]["recording"]["macro"]["mae"]
-    assert f"{macro['value']:.2f} ({macro['low']:.2f} to {macro['high']:.2f})" in card
-    ids = pd.read_csv(run / "split.csv", dtype=str)
-    assert not [name for name in {*ids["recording"], *ids["speaker"]} if name in card]
-    assert str(run.parent) not in card
 
 
 def test_predictions_have_a_row_per_recording_and_trait(run, corpus):
@@ -208,6 +199,33 @@ def test_new_recordings_are_rated_one_row_per_recording_and_trait(run, corpus, t
         assert row.score == pytest.approx(predicted[("S001_1", row.trait)], abs=1e-5)
 
 
+ADAPTED = ["{kind: lora, rank: 2}", "{kind: ia3}", "{kind: adalora, rank: 1, start_rank: 2}", "soft_prompt", "half"]
+
+
+@pytest.mark.parametrize("adapt", ADAPTED)
+def test_every_adaptation_runs_from_settings_to_report_and_is_saved_without_its_encoder(own_corpus, tmp_path, adapt):
+    settings = quick_settings(
+        own_corpus, tmp_path, f"model.adapt={adapt}", "model.save_encoder=false", "model.encoder.layers=2"
+    )
+    folder = train(settings)
+    whole = sum(p.numel() for p in prepare(settings).rater.parameters())
+    for name in ("model", "model-last"):
+        assert (folder / name / "model.safetensors").stat().st_size < 4 * whole
+    before = {name: (folder / name).read_bytes() for name in ("metrics.json", "predictions.csv")}
+    evaluate_run(folder)
+    assert before == {name: (folder / name).read_bytes() for name in before}
+    recordings = pd.DataFrame({"recording": ["a"], "path": [str(own_corpus / "audio" / "S001_1.wav")]})
+    for place in (folder, folder / "model"):
+        assert predict_files(place, recordings, tmp_path / "out.csv") == {}
+    history = pd.read_csv(folder / "history.csv")
+    assert history["adapter_learning_rate"].notna().all() == (adapt != "half")
+
+
+def test_saving_without_the_encoder_is_the_same_run(corpus, tmp_path):
+    settings = quick_settings(corpus, tmp_path), quick_settings(corpus, tmp_path, "model.save_encoder=false")
+    assert identity_json(settings[0]) == identity_json(settings[1])
+
+
 @pytest.mark.parametrize("head", ["binary", "ordinal", "{kind: ordinal, method: corn}", "regression"])
 def test_every_head_runs_from_settings_to_report(own_corpus, tmp_path, head):
     folder = train(quick_settings(own_corpus, tmp_path, f"model.head={head}", "train.epochs=1"))
@@ -215,6 +233,19 @@ def test_every_head_runs_from_settings_to_report(own_corpus, tmp_path, head):
     assert macro["auc"]["value"] is not None
     assert (macro["qwk"]["value"] is None) == (head == "binary")
     assert (folder / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("pooling", ["statistics", "attentive_statistics", "{kind: attention, heads: 2}"])
+def test_grouped_heads_on_several_depths_run_from_settings_to_report(own_corpus, tmp_path, pooling):
+    traits = load_config(own_corpus / "run.yaml").data.traits
+    groups = f"{{voice: [{', '.join(traits[:2])}], articulation: [{', '.join(traits[2:])}]}}"
+    head = f"model.head={{hidden: [8], groups: {groups}, transformer: {{heads: 2, hidden: 16}}}}"
+    run = train(quick_settings(own_corpus, tmp_path, "model.layers=last-2", f"model.pooling={pooling}", head))
+    rater = SpeechRater.from_pretrained(run)
+    assert rater.head.layers.sharing.group_names == ("voice", "articulation")
+    assert "its last 2 depths side by side" in (run / "report.html").read_text(encoding="utf-8")
+    predictions = pd.read_csv(run / "predictions.csv")
+    assert np.isfinite(predictions["score"]).all()
 
 
 def test_a_part_without_recordings_does_not_stop_a_run(own_corpus, tmp_path):

@@ -6,12 +6,16 @@ import torch
 from lalia.data.audio import Preprocessing
 from lalia.model.encoders.load import load_encoder
 from lalia.model.heads import build_head
+from lalia.model.layer_mix import build_layer_mix
 from lalia.model.pooling import build_pooling
 from lalia.model.rater import SpeechRater
 from lalia.scale import Scale
 
 SCALE = Scale((1.0, 2.0, 3.0, 4.0), present_from=2.0)
 TRAITS = ("breathy", "slow_rate")
+TRANSFORMER = {"layers": 1, "heads": 2, "hidden": 8, "dropout": 0.1}
+# which of the two traits share hidden layers
+SHARINGS = [{"shared": True}, {"shared": False}, {"groups": {"voice": [0], "articulation": [1]}}]
 
 
 def make_encoder(family="wavlm", **config):
@@ -30,16 +34,31 @@ def make_rater(
     traits=TRAITS,
     thresholds=None,
     shared=True,
+    groups=None,
+    transformer=None,
 ):
     torch.manual_seed(1)
     encoder = encoder or make_encoder()
+    kind_of_pooling = {"kind": pooling} if isinstance(pooling, str) else pooling
+    mix = build_layer_mix(layers, n_blocks=encoder.n_blocks, width=encoder.width)
+    pool = build_pooling(**{"hidden": 8, **kind_of_pooling}, width=mix.out_width)
     head = build_head(
-        kind, method=method, width=encoder.width, n_traits=2, scale=SCALE, hidden=(8,), dropout=0.1, shared=shared
+        kind,
+        method=method,
+        width=pool.out_width,
+        frame_width=pool.width,
+        n_traits=2,
+        scale=SCALE,
+        hidden=(8,),
+        dropout=0.1,
+        shared=shared,
+        groups=groups or {},
+        transformer=transformer,
     )
     return SpeechRater(
         encoder,
         layers=layers,
-        pooling=build_pooling(pooling, width=encoder.width, hidden=8),
+        pooling=pool,
         head=head,
         traits=traits,
         scale=SCALE,

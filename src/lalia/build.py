@@ -2,183 +2,157 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor
 
+from lalia.config import load_config
 from lalia.data.audio import Preprocessing
 from lalia.errors import ModelError, list_some
 from lalia.model.adapt import Adaptation, adapt_frozen, adapt_full, adapt_partial, freeze_unused
+from lalia.model.adapters import adapt_adalora, adapt_ia3, adapt_lora, adapt_soft_prompt
 from lalia.model.encoders.base import SpeechEncoder
-from lalia.model.encoders.fine_tuned import build_saved_encoder
 from lalia.model.encoders.load import load_encoder
-from lalia.model.heads import build_head
-from lalia.model.pooling import build_pooling
+from lalia.model.heads import Head, build_head
+from lalia.model.layer_mix import build_layer_mix
+from lalia.model.pooling import Pooling, build_pooling
 from lalia.model.rater import SpeechRater
-from lalia.model.saved_head import SavedHead, choose_head, read_head
-from lalia.model.saved_rater import RaterConfig, find_rater, read_config, read_values, read_weights
+from lalia.model.saved_head import read_head
+from lalia.model.saved_rater import find_rater, read_config
+from lalia.model.take_over import take_head
+from lalia.scale import Scale
 from lalia.settings import (
+    AdaLoraAdapt,
     AdaptSettings,
     AudioSettings,
     FrozenAdapt,
     FullAdapt,
+    HeadSettings,
+    IA3Adapt,
+    LastBlocks,
+    LoraAdapt,
     PartialAdapt,
     RandomEncoder,
     RunSettings,
+    SoftPromptAdapt,
 )
 
 
 def build_rater(settings: RunSettings, traits: Sequence[str]) -> SpeechRater:
     """Build the rater of a run: encoder loaded and adapted, new weights drawn from the run's seed.
 
-    With ``model.start_from`` the encoder, layer mix, pooling and head are those of a saved rater, with
-    ``model.head_from`` the pooling and head. Traits go by their names: one that was not saved gets a new head.
-
     Args:
         settings: of the run.
         traits: what is rated, in the order of the outputs.
 
     Raises:
+        ConfigError: if a trait is not in exactly one of the head's groups.
         EncoderError: if the encoder cannot be loaded or adapted as asked.
-        RaterError: if the saved rater or head cannot be read.
-        ModelError: if the parts do not fit together, or what is saved is not as the settings say.
+        ModelError: if the parts do not fit together.
     """
-    start = None if settings.model.start_from is None else read_start(settings)
-    saved_head = None if settings.model.head_from is None else read_head(settings.model.head_from)
-    if saved_head is not None:
-        _refuse_differences("head_from", saved_head, _head_differences(settings, saved_head))
-    encoder = build_encoder(settings) if start is None else start.encoder
-    adapt_encoder(encoder, settings.model.adapt)
+    started = _load_start(settings)
+    encoder = build_encoder(settings) if started is None else started.encoder
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        adapt_encoder(encoder, settings.model.adapt)
     freeze_unused(encoder, settings.model.layers)
     scale = settings.data.scale.build()
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
+        mix = build_layer_mix(settings.model.layers, n_blocks=encoder.n_blocks, width=encoder.width)
+        pooling = build_pooling(width=mix.out_width, **settings.model.pooling.model_dump())
+        head = _build_head(settings.model.head, traits, scale, pooling)
         rater = SpeechRater(
             encoder,
             layers=settings.model.layers,
-            pooling=build_pooling(width=encoder.width, **settings.model.pooling.model_dump()),
-            head=build_head(width=encoder.width, n_traits=len(traits), scale=scale, **settings.model.head.model_dump()),
+            pooling=pooling,
+            head=head,
             traits=tuple(traits),
             scale=scale,
             preprocessing=build_preprocessing(settings.audio, encoder),
         )
-        if start is not None and rater.layer_mix is not None and start.layer_mix is not None:
-            rater.layer_mix.load_state_dict(start.layer_mix)
-        saved_head = saved_head if start is None else start.head
-        if saved_head is not None:
-            rater.take_over_head(saved_head)
         check_gradients(rater)
+    _take_over(rater, settings, started)
     return rater
 
 
+def _load_start(settings: RunSettings) -> SpeechRater | None:
+    """Return the rater that a run goes on from, its adapters folded in; None where there is none."""
+    place = settings.model.start_from
+    if place is None:
+        return None
+    started = load_rater(place)
+    if started.encoder.prompt is not None:
+        raise ModelError(
+            f"The rater in '{place}' has a soft prompt, which is no part of an encoder: a run cannot go on from it."
+            " Give head_from for its head."
+        )
+    started.merge()
+    # new adapters or blocks are chosen anew
+    adapt_frozen(started.encoder)
+    return started
+
+
+def _take_over(rater: SpeechRater, settings: RunSettings, started: SpeechRater | None) -> None:
+    """Give a new rater the head, and with a whole rater the layer mix, that were trained before."""
+    place = settings.model.start_from or settings.model.head_from
+    if place is None:
+        return
+    if started is not None:
+        if started.layers != rater.layers:
+            raise ModelError(
+                f"The rater in '{place}' pools layers {started.layers!r}, and model.layers is {rater.layers!r}. Set"
+                " them alike, or give its folder as encoder to keep that alone."
+            )
+        rater.layer_mix.load_state_dict(started.layer_mix.state_dict())
+    rater.kept_traits = take_head(rater, read_head(Path(place)), place)
+
+
 def build_encoder(settings: RunSettings) -> SpeechEncoder:
-    """Load or make the encoder of a run that does not start from a saved rater."""
+    """Load or make the encoder of a run."""
     encoder = settings.model.encoder
-    assert encoder is not None, "settings without an encoder have start_from"
+    if encoder is None:
+        raise ModelError("The settings name no encoder: the run goes on from a whole rater (model.start_from).")
     return load_encoder(
         encoder.model_dump() if isinstance(encoder, RandomEncoder) else encoder,
         revision=settings.model.revision,
         normalize=settings.audio.normalize,
+        context=settings.model.context,
         download_dir=settings.model.download_dir,
         keep_download=settings.model.keep_download,
     )
 
 
-class Start(NamedTuple):
-    """A saved rater as the start of a run.
+def load_rater(folder: str | Path) -> SpeechRater:
+    """Read a rater; where it was saved without its encoder and lies in a run's folder, on the encoder of that run.
 
     Args:
-        encoder: with its saved weights.
-        layer_mix: its weights, None where the rater pools one depth.
-        head: its pooling and head.
-    """
-
-    encoder: SpeechEncoder
-    layer_mix: dict[str, Tensor] | None
-    head: SavedHead
-
-
-def read_start(settings: RunSettings) -> Start:
-    """Read the rater of ``model.start_from``.
+        folder: of a run, or of the rater itself.
 
     Raises:
-        RaterError: if it cannot be read.
-        ModelError: lists what the settings say otherwise than the rater.
+        RaterError: if the rater cannot be read, or its encoder is not what it was.
+        ConfigError: if the settings of its run cannot be read.
     """
-    folder = find_rater(Path(str(settings.model.start_from)))
-    config = read_config(folder)
-    weights = read_weights(folder, config)
-    head = choose_head(folder, config, weights)
-    _refuse_differences(
-        "start_from", head, [*_encoder_differences(settings, config), *_head_differences(settings, head)]
+    found = find_rater(Path(folder))
+    settings = found.parent / "config.yaml"
+    if read_config(found).holds_encoder or not settings.is_file():
+        return SpeechRater.from_pretrained(found)
+    of_run = load_config(settings)
+    started = _load_start(of_run)
+    return SpeechRater.from_pretrained(found, encoder=build_encoder(of_run) if started is None else started.encoder)
+
+
+def _build_head(asked: HeadSettings, traits: Sequence[str], scale: Scale, pooling: Pooling) -> Head:
+    asked.check_groups(traits)
+    # a head knows its traits by their position
+    groups = {name: [traits.index(trait) for trait in group] for name, group in asked.groups.items()}
+    return build_head(
+        width=pooling.out_width,
+        frame_width=pooling.width,
+        n_traits=len(traits),
+        scale=scale,
+        **asked.model_dump() | {"groups": groups},
     )
-    encoder = build_saved_encoder(config, weights, folder, settings.audio.normalize)
-    mix = {name.removeprefix("layer_mix."): values for name, values in weights.items() if name.startswith("layer_mix.")}
-    return Start(encoder, mix or None, head)
-
-
-def hash_start(settings: RunSettings) -> str | None:
-    """Return the hash of the weights of ``model.start_from`` or ``model.head_from``, None without either.
-
-    Raises:
-        RaterError: if there is no such rater or head.
-    """
-    place = settings.model.start_from or settings.model.head_from
-    return None if place is None else str(read_values(find_rater(Path(place)))["weights_sha256"])
-
-
-def _encoder_differences(settings: RunSettings, config: RaterConfig) -> list[str]:
-    """Say in which settings of the encoder and its layers a saved rater is another one."""
-    model, source = settings.model, config.encoder
-    differences = []
-    if isinstance(model.encoder, RandomEncoder):
-        asked = load_encoder(model.encoder.model_dump()).source
-        if (asked.name, asked.architecture) != (source.name, source.architecture):
-            differences.append(
-                f"model.encoder is a random {model.encoder.random}, there another encoder, {source.name}"
-            )
-    elif model.encoder is not None and source.name not in (model.encoder, _folder_name(model.encoder)):
-        differences.append(f"model.encoder is {model.encoder!r}, there {source.name!r}")
-    if model.revision not in (None, source.revision):
-        differences.append(f"model.revision is {model.revision!r}, there {source.revision!r}")
-    if model.layers != config.layers:
-        differences.append(f"model.layers is {model.layers!r}, there {config.layers!r}")
-    return differences
-
-
-def _folder_name(encoder: str) -> str | None:
-    folder = Path(encoder)
-    return folder.name if folder.is_dir() else None
-
-
-def _head_differences(settings: RunSettings, saved: SavedHead) -> list[str]:
-    """Say in which settings of pooling, head and scale a saved head is another one; dropout may change."""
-    differences = []
-    for part in ("pooling", "head"):
-        given = getattr(settings.model, part).model_dump(mode="json")
-        there = getattr(saved.config, part)
-        # of another kind the other settings are others anyway
-        keys = ["kind"] if given["kind"] != there["kind"] else [key for key in there if key != "dropout"]
-        differences += [
-            f"model.{part}.{key} is {given.get(key)!r}, there {there[key]!r}"
-            for key in keys
-            if given.get(key) != there[key]
-        ]
-    scale = settings.data.scale.build()
-    for key in ("levels", "present_from"):
-        ours, theirs = getattr(scale, key), getattr(saved.config.scale, key)
-        if ours != theirs:
-            differences.append(f"data.scale.{key} is {ours}, there {theirs}")
-    return differences
-
-
-def _refuse_differences(key: str, saved: SavedHead, differences: list[str]) -> None:
-    if differences:
-        raise ModelError(
-            f"model.{key}: the settings are not those of the one saved in '{saved.folder}': {'; '.join(differences)}."
-            f" Leave these settings out to take over the saved ones, or train without {key}."
-        )
 
 
 def build_preprocessing(audio: AudioSettings, encoder: SpeechEncoder) -> Preprocessing:
@@ -207,11 +181,30 @@ def check_gradients(rater: SpeechRater) -> None:
 
 
 def adapt_encoder(encoder: SpeechEncoder, adapt: AdaptSettings) -> Adaptation:
-    """Set what of an encoder trains."""
+    """Set what of an encoder trains, and add what is to be added."""
     match adapt:
         case FrozenAdapt():
             return adapt_frozen(encoder)
         case PartialAdapt():
             return adapt_partial(encoder, last=adapt.last, unfreeze=adapt.unfreeze)
         case FullAdapt():
-            return adapt_full(encoder, train_stem=adapt.train_stem)
+            return adapt_full(encoder, **adapt.model_dump(exclude={"kind"}))
+        case LoraAdapt():
+            return adapt_lora(encoder, **_adapter_arguments(adapt))
+        case IA3Adapt():
+            return adapt_ia3(encoder, **_adapter_arguments(adapt))
+        case AdaLoraAdapt():
+            return adapt_adalora(encoder, **_adapter_arguments(adapt))
+        case SoftPromptAdapt():
+            return adapt_soft_prompt(encoder, length=adapt.length, deep=adapt.deep)
+
+
+def _adapter_arguments(adapt: LoraAdapt | IA3Adapt | AdaLoraAdapt) -> dict[str, Any]:
+    arguments = adapt.model_dump(exclude={"kind", "blocks"})
+    match adapt.blocks:
+        case "all":
+            return arguments
+        case LastBlocks(last=last):
+            return {**arguments, "last": last}
+        case numbers:
+            return {**arguments, "blocks": numbers}

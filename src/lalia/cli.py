@@ -168,21 +168,19 @@ def predict(
 @app.command()
 def push(
     run: Annotated[Path, typer.Argument(help="The folder of a run, or of a saved rater.", metavar="RUN")],
-    repository: Annotated[str, typer.Argument(help="The repository on Hugging Face: owner/name.", metavar="REPO")],
-    private: Annotated[bool, typer.Option("--private/--public", help="Who sees a repository that is new.")] = True,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Upload nothing; write what would be uploaded.")] = False,
-    out: Annotated[Path, typer.Option(help="With --dry-run: the folder to write.")] = Path("push"),
+    repository: Annotated[str, typer.Argument(help="An id such as my-lab/hoarseness.", metavar="REPOSITORY")],
+    private: Annotated[bool, typer.Option("--private/--public", help="Who may see a new repository.")] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Upload nothing; write the folder that would go.")] = False,
+    out: Annotated[Path, typer.Option(help="With --dry-run, the folder to write.")] = Path("pushed"),
 ) -> None:
-    """Upload a rater with its model card to Hugging Face: its settings, its weights, no audio, no ids."""
-    from lalia.push import push_rater, stage_rater
+    """Upload a rater with its model card to the Hugging Face hub: weights and settings, no ids and no audio."""
+    from lalia.push import push as push_rater
+    from lalia.push import write_shared
 
     if dry_run:
-        folder = stage_rater(run, out, repository)
-        typer.echo(f"Wrote {folder}, which would be pushed to {repository}:")
-        for path in sorted(folder.iterdir()):
-            typer.echo(f"{path.name}: {path.stat().st_size:,} bytes")
+        typer.echo(f"Wrote {write_shared(run, out)}: this would go to {repository}")
     else:
-        typer.echo(f"Pushed to {push_rater(run, repository, private=private)}")
+        typer.echo(f"Uploaded to {push_rater(run, repository, private=private)}")
 
 
 def _show_prepared(prepared: "Prepared") -> None:
@@ -212,8 +210,6 @@ def _show_prepared(prepared: "Prepared") -> None:
     show_table("Model", ["module", "trains", "frozen"], prepared.rater.parameter_table())
     depth, last = prepared.rater.encoder.first_changing_depth, prepared.rater.encoder.n_blocks
     typer.echo(f"Encoder: {f'changes from depth {depth} of {last} on' if depth <= last else 'nothing in it trains'}.")
-    if prepared.rater.kept_traits:
-        typer.echo(f"Heads taken over from the saved rater: {', '.join(prepared.rater.kept_traits)}.")
     for warning in prepared.warnings:
         typer.echo(f"Note: {warning}")
 

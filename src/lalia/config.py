@@ -62,7 +62,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunSettings:
 
     Args:
         path: a YAML file; a run's own ``config.yaml`` gives the same run.
-        overrides: ``key.path=value``, the value in YAML. Changing a ``kind`` drops the old variant's keys.
+        overrides: ``key.path=value``, the value in YAML. Changing a ``kind``, or the architecture of a random
+            encoder, drops the old variant's keys.
 
     Raises:
         ConfigError: lists every problem with its key path.
@@ -92,19 +93,18 @@ def save_config(settings: RunSettings, path: str | Path) -> None:
 
 
 def identity_json(settings: RunSettings) -> str:
-    """Return the settings that change what a run computes, as canonical JSON: no name, no place, no report.
-
-    What a rater starts from is known by its weights instead, see ``lalia.build.hash_start``.
-    """
+    """Return the settings that change what a run computes, as canonical JSON: no name, no place, no report."""
     values = settings.model_dump(mode="json")
     for key in ("name", "runs", "report"):
         values.pop(key)
     for key in ("metadata", "audio_dir"):
         values["data"].pop(key)
+    # what a run goes on from counts by its weights, in the name of the run's folder
     for key in ("download_dir", "keep_download", "start_from", "head_from"):
         values["model"].pop(key)
     values["split"].pop("path", None)
     values["train"].pop("workers")
+    values["model"].pop("save_encoder")
     return json.dumps(values, sort_keys=True, allow_nan=False)
 
 
@@ -150,9 +150,10 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
 
 
 def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
-    kind = new.get("kind")
-    if kind is not None and into.get("kind", kind) != kind:
-        into.clear()
+    # what names a variant: with another one, the old one's keys go
+    for name in ("kind", "random"):
+        if name in new and into.get(name, new[name]) != new[name]:
+            into.clear()
     for key, value in new.items():
         old = into.get(key)
         if isinstance(value, dict) and isinstance(old, str) and key in ("adapt", "pooling", "head", "split"):
@@ -192,7 +193,8 @@ def _problems(error: ValidationError) -> Iterator[str]:
         elif kind == "union_tag_not_found":
             yield f"{place}.kind is missing"
         elif kind == "value_error":
-            yield f"{place}: {context['error']}" if place else str(context["error"])
+            said = str(context["error"]).removesuffix(".")
+            yield f"{place}: {said}" if place else said
         else:
             attempts.setdefault((place, _shown(value)), []).append(_plain(found["msg"]))
     for (place, shown), messages in attempts.items():

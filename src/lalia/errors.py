@@ -12,7 +12,6 @@
     │   └── RaterError                    a saved rater that cannot be read
     ├── TrainingError (RuntimeError)      training that cannot go on
     ├── RunError (OSError)                a run folder that cannot be used as asked
-    ├── PushError (OSError)               a rater that cannot be uploaded
     └── Stopped                           a signal stopped the run, its state is saved
 
 Each message says where and what was found, what is expected, and what to do.
@@ -68,10 +67,6 @@ class TrainingError(LaliaError, RuntimeError):
 
 class RunError(LaliaError, OSError):
     """A run folder that cannot be used as asked."""
-
-
-class PushError(LaliaError, OSError):
-    """A rater that cannot be uploaded."""
 
 
 class Stopped(LaliaError):

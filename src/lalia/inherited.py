@@ -34,7 +34,7 @@ def inherit_settings(values: dict[str, Any]) -> None:
     for key in ("start_from", "head_from"):
         saved = _read_saved(model.get(key))
         for part in ("pooling", "head"):
-            _fill_variant(model, part, saved.get(part))
+            _fill_variant(model, part, _name_groups(saved, saved.get(part)))
         _fill(_within(values, "data", "scale"), saved.get("scale"), ("levels", "present_from"))
         if key == "start_from":
             _fill(model, saved, ("layers",))
@@ -52,6 +52,14 @@ def _read_saved(place: object) -> dict[str, Any]:
             continue
         return saved if isinstance(saved, dict) else {}
     return {}
+
+
+def _name_groups(saved: Mapping[str, Any], part: Any) -> Any:
+    """Return a part of the saved config with the traits of groups by their names: a saved head knows their places."""
+    groups = part.get("groups") if isinstance(part, Mapping) else None
+    if not groups:
+        return part
+    return {**part, "groups": {name: [saved["traits"][place] for place in places] for name, places in groups.items()}}
 
 
 def _within(values: dict[str, Any], *keys: str) -> dict[str, Any]:

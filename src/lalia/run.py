@@ -1,5 +1,6 @@
 """One run: settings to data to training to evaluation to report, in its folder."""
 
+import copy
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lalia.build import hash_start
+from lalia.build import load_rater
 from lalia.config import save_config
 from lalia.data.dataset import RecordingDataset
 from lalia.data.splits import read_split, write_split
@@ -20,7 +21,9 @@ from lalia.evaluation.evaluate import evaluate, fit_decisions, write_metrics
 from lalia.evaluation.predict import predict
 from lalia.files import replacing
 from lalia.model.heads import RegressionHead
+from lalia.model.layer_mix import WeightedDepths
 from lalia.model.rater import SpeechRater
+from lalia.model.saved_head import read_head
 from lalia.prepare import Prepared, describe_flow, prepare
 from lalia.progress import Progress
 from lalia.report.card import write_card
@@ -48,8 +51,8 @@ def train(
     progress = progress or Progress()
     begun = time.perf_counter()
     prepared = prepare(settings, progress)
-    start = hash_start(settings)
-    folder = run_path(settings, "\n".join([prepared.data_hash, prepared.split.sha256, *([start] if start else [])]))
+    start = _start_hashes(settings)
+    folder = run_path(settings, "\n".join([prepared.data_hash, prepared.split.sha256, *start]))
     open_run_folder(folder, resume=resume, overwrite=overwrite)
     if read_manifest(folder).get("finished"):
         progress.say(f"The run '{folder}' has finished already.")
@@ -67,16 +70,16 @@ def train(
     )
     manifest |= {"flow": describe_flow(prepared), **_describe_model(settings, prepared.rater)}
     if start:
-        manifest["started_from"] = {"weights_sha256": start, "kept_traits": list(prepared.rater.kept_traits)}
+        manifest["started_from"] = {"weights_sha256": start[0], "kept_traits": sorted(prepared.rater.kept_traits)}
     save_config(settings, folder / "config.yaml")
     write_split(prepared.split, folder / "split.csv")
     write_manifest(folder, manifest)
 
     result = _fit(settings, prepared, folder, resume=resume, progress=progress)
     _write_history(result, folder)
-    _save_last(prepared.rater, result, folder)
+    _save_last(prepared.rater, result, folder, settings)
     thresholds = decide(prepared, settings, progress)
-    prepared.rater.save_pretrained(folder / "model")
+    prepared.rater.save_pretrained(folder / "model", encoder_weights=settings.model.save_encoder)
     _write_numbers(prepared, settings, folder, progress)
 
     manifest |= {
@@ -89,8 +92,8 @@ def train(
         "finished": True,
     }
     write_manifest(folder, manifest)
-    write_report(folder)
     write_card(folder)
+    write_report(folder)
     return folder
 
 
@@ -102,7 +105,7 @@ def evaluate_run(run: str | Path, progress: Progress | None = None) -> Path:
     """
     progress = progress or Progress()
     folder, settings, manifest = read_run(run)
-    prepared = prepare(settings, progress, SpeechRater.from_pretrained(folder / "model"))
+    prepared = prepare(settings, progress, load_rater(folder / "model"))
     if prepared.data_hash != manifest["hashes"]["data"]:
         raise RunError(
             f"The data of '{folder.name}' are not those it was trained on: the table or a recording has changed. "
@@ -110,15 +113,22 @@ def evaluate_run(run: str | Path, progress: Progress | None = None) -> Path:
         )
     split = read_split(folder / "split.csv", prepared.table, sha256=manifest["hashes"]["split"])
     _write_numbers(replace(prepared, split=split), settings, folder, progress)
+    write_card(folder)
     write_report(folder)
     return folder
+
+
+def _start_hashes(settings: RunSettings) -> list[str]:
+    """Return the hash of the weights that a run goes on from, if it does: a run is named by content, not by place."""
+    place = settings.model.start_from or settings.model.head_from
+    return [] if place is None else [read_head(Path(place)).config.weights_sha256]
 
 
 def _fit(settings: RunSettings, prepared: Prepared, folder: Path, *, resume: bool, progress: Progress) -> FitResult:
     parts = {name: prepared.part(name, rated=True) for name in ("train", "validation")}
     if not len(parts["train"].recordings):
         raise SplitError("The training part has no rated recording. Change split, or data.traits.")
-    prepared.rater.start_from_ratings(torch.tensor(parts["train"].ratings.to_numpy(dtype=np.float32)))
+    _start_from_ratings(prepared.rater, torch.tensor(parts["train"].ratings.to_numpy(dtype=np.float32)))
     train_set, validation_set = (RecordingDataset(part, prepared.rater.preprocessing) for part in parts.values())
     return fit(
         prepared.rater,
@@ -132,15 +142,27 @@ def _fit(settings: RunSettings, prepared: Prepared, folder: Path, *, resume: boo
     )
 
 
+def _start_from_ratings(rater: SpeechRater, ratings: torch.Tensor) -> None:
+    """Begin at the base rates of the ratings, but for the traits whose head was trained before."""
+    kept = {
+        number: copy.deepcopy(rater.head.outputs[number].state_dict())
+        for number, trait in enumerate(rater.traits)
+        if trait in rater.kept_traits
+    }
+    rater.head.start_from_ratings(ratings)
+    for number, state in kept.items():
+        rater.head.outputs[number].load_state_dict(state)
+
+
 def _write_history(result: FitResult, folder: Path) -> None:
     with replacing(folder / "history.csv") as temporary:
         pd.DataFrame(result.history).to_csv(temporary, index=False, lineterminator="\n")
 
 
-def _save_last(rater: SpeechRater, result: FitResult, folder: Path) -> None:
+def _save_last(rater: SpeechRater, result: FitResult, folder: Path, settings: RunSettings) -> None:
     """Save the rater of the last epoch, and give it the best weights back."""
     rater.load_state_dict(result.last, strict=False)
-    rater.save_pretrained(folder / "model-last")
+    rater.save_pretrained(folder / "model-last", encoder_weights=settings.model.save_encoder)
     rater.load_state_dict(result.best, strict=False)
 
 
@@ -224,4 +246,5 @@ def _describe_model(settings: RunSettings, rater: SpeechRater) -> dict[str, Any]
 
 
 def _layer_weights(rater: SpeechRater) -> list[float] | None:
-    return None if rater.layer_mix is None else [float(weight) for weight in rater.layer_mix.weights]
+    mix = rater.layer_mix
+    return [float(weight) for weight in mix.weights] if isinstance(mix, WeightedDepths) else None

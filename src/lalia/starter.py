@@ -151,7 +151,7 @@ split: {{kind: random, train: 0.7, validation: 0.15, test: 0.15}}
 model:
   encoder: microsoft/wavlm-base-plus     # a Hugging Face id or a folder
   layers: weighted
-  adapt: {{kind: frozen}}
+  adapt: {{kind: frozen}}     # or half, full, {{kind: lora, rank: 8}}, ...: docs/adaptation.md
   pooling: {{kind: mean}}
   head: {{kind: ordinal}}
 train: {{epochs: 30, batch_seconds: 120, learning_rate: 1.0e-3}}

@@ -4,17 +4,23 @@ import pytest
 import torch
 
 from lalia.errors import EncoderError
-from lalia.model.adapt import Adaptation, adapt_frozen, adapt_full, adapt_partial, freeze_unused
+from lalia.model.adapt import (
+    Adaptation,
+    adapt_frozen,
+    adapt_full,
+    adapt_partial,
+    freeze_unused,
+    own_changes,
+    train_from,
+)
 from lalia.model.encoders.base import SpeechEncoder
-from lalia.model.encoders.load import load_encoder
+from toy_encoders import FAMILIES, make_encoder, run
 
-FAMILIES = ["wav2vec2", "hubert", "wavlm", "whisper"]
+LIKE_WAV2VEC2 = ["wav2vec2", "hubert", "wavlm", "unispeech-sat", "wav2vec2-conformer", "wav2vec2-bert", "whisper"]
 
 
 def small(family: str, layers: int = 3, **config: object) -> SpeechEncoder:
-    if family == "whisper":
-        config["max_source_positions"] = 50
-    return load_encoder({"random": family, "layers": layers, "width": 16, "heads": 2, "config": config})
+    return make_encoder(family, layers, **config)
 
 
 def trainable(encoder: SpeechEncoder) -> set[str]:
@@ -27,8 +33,8 @@ def moved_by_a_step(encoder: SpeechEncoder) -> tuple[set[str], set[str]]:
     encoder.train()
     optimizer = torch.optim.SGD(encoder.parameters(), lr=1.0, weight_decay=0.5)
     waveforms = torch.randn(2, 16_000, generator=torch.Generator().manual_seed(0))
-    values_at, is_real = encoder(waveforms, torch.tensor([16_000, 9_000]), ["last"])
-    (values_at["last"][is_real] - 1.0).square().mean().backward()
+    values_at, is_real = run(encoder, waveforms, torch.tensor([16_000, 9_000]), ["last"])
+    (values_at["last"][is_real] - torch.linspace(-1, 1, 16)).square().mean().backward()
     optimizer.step()
     after = dict(encoder.model.named_parameters())
     moved = {path for path, values in before.items() if not torch.equal(values, after[path])}
@@ -41,11 +47,11 @@ def moved_by_a_step(encoder: SpeechEncoder) -> tuple[set[str], set[str]]:
     [
         lambda encoder: adapt_partial(encoder, last=1),
         lambda encoder: adapt_partial(encoder, unfreeze=[1]),
-        lambda encoder: adapt_partial(encoder, unfreeze=[2, "encoder.layer_norm"]),
+        lambda encoder: adapt_partial(encoder, unfreeze=[2, f"{encoder.path_of(encoder.blocks[0])}.*norm*"]),
         lambda encoder: adapt_full(encoder, train_stem=False),
         adapt_full,
     ],
-    ids=["last", "first", "norm", "blocks", "full"],
+    ids=["last", "first", "norms", "blocks", "full"],
 )
 def test_a_training_step_moves_exactly_what_was_declared(family: str, adapt: object) -> None:
     encoder = small(family)
@@ -96,8 +102,8 @@ def test_last_is_a_number_of_blocks_or_a_fraction_rounded_up(last: float, first:
     assert adaptation.first_changing_depth == first == encoder.first_changing_depth
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_paths_are_those_of_hugging_face_in_every_family(family: str) -> None:
+@pytest.mark.parametrize("family", LIKE_WAV2VEC2)
+def test_paths_are_those_of_hugging_faces_model(family: str) -> None:
     encoder = small(family)
     assert adapt_partial(encoder, unfreeze=["encoder.layers.1"]) == adapt_partial(encoder, unfreeze=[2])
 
@@ -126,6 +132,14 @@ def test_a_parameter_can_be_named_alone() -> None:
         ("whisper", "encoder.conv1", 0),
         ("whisper", "encoder.embed_positions", 0),
         ("whisper", "encoder.layer_norm", 3),
+        ("wav2vec2-conformer", "encoder.layer_norm", 3),
+        ("sew", "encoder.layer_norm", 0),
+        ("sew", "encoder.upsample", 3),
+        ("audio-spectrogram-transformer", "embeddings", 0),
+        ("audio-spectrogram-transformer", "layers.1", 2),
+        ("audio-spectrogram-transformer", "layernorm", 3),
+        ("parakeet_encoder", "subsampling", 0),
+        ("lasr_encoder", "out_norm", 3),
     ],
 )
 def test_the_first_changing_depth_is_where_the_lowest_trained_module_acts(family: str, path: str, depth: int) -> None:
@@ -214,6 +228,9 @@ def test_a_refused_adaptation_changes_nothing() -> None:
         ("last", {"0", "1", "2", "norm"}),
         ("weighted", {"0", "1", "2"}),
         (3, {"0", "1", "2"}),
+        (-2, {"0", "1"}),
+        ([0, 2], {"0", "1"}),
+        ("last-2", {"0", "1", "2"}),
         (1, {"0"}),
         (0, set()),
     ],
@@ -231,3 +248,51 @@ def test_whispers_norm_is_used_by_its_last_depth() -> None:
     adapt_full(encoder)
     freeze_unused(encoder, "weighted")
     assert "encoder.layer_norm.weight" in trainable(encoder)
+
+
+@pytest.mark.parametrize(
+    ("off", "frozen"),
+    [
+        ("train_stem", {"feature_extractor", "feature_projection", "encoder.pos_conv_embed"}),
+        ("train_features", {"feature_extractor", "feature_projection"}),
+        ("train_positions", {"encoder.pos_conv_embed", "rel_attn_embed", "gru_rel_pos_linear", "gru_rel_pos_const"}),
+    ],
+)
+def test_full_freezes_the_kinds_that_are_switched_off(off: str, frozen: set[str]) -> None:
+    encoder = small("wavlm")
+    declared = set(adapt_full(encoder, **{off: False}).trainable)
+    left_out = {path for path, _ in encoder.model.named_parameters()} - declared
+    assert all(any(part in path for part in frozen) for path in left_out)
+    assert all(any(part in path for path in left_out) for part in frozen)
+    assert not any(part in path for path in declared for part in frozen)
+
+
+def test_full_without_norms_trains_everything_but_norm_layers() -> None:
+    encoder = small("wavlm")
+    declared = set(adapt_full(encoder, train_norms=False).trainable)
+    left_out = {path for path, _ in encoder.model.named_parameters()} - declared
+    norms = {f"{path}." for path, each in encoder.model.named_modules() if isinstance(each, torch.nn.LayerNorm)}
+    assert left_out == {path for path, _ in encoder.model.named_parameters() if path.startswith(tuple(norms))}
+
+
+def test_without_features_the_norm_beside_the_blocks_still_trains_where_it_is_part_of_the_stem() -> None:
+    encoder = small("hubert", do_stable_layer_norm=False)
+    declared = adapt_full(encoder, train_features=False).trainable
+    assert {path.split(".")[1] for path in declared} == {"pos_conv_embed", "layer_norm", "layers"}
+
+
+def test_what_trained_before_is_remembered_when_something_else_trains() -> None:
+    encoder = small("hubert")
+    first = set(adapt_partial(encoder, unfreeze=[1]).trainable)
+    second = set(adapt_partial(encoder, unfreeze=[2]).trainable)
+    assert own_changes(encoder) == first | second
+
+
+def test_training_from_a_depth_leaves_what_is_below_frozen() -> None:
+    encoder = small("hubert")
+    declared = adapt_full(encoder).trainable
+    train_from(encoder, declared, 2)
+    assert {path.split(".")[2] for path in trainable(encoder) if ".layers." in path} == {"1", "2"}
+    assert encoder.first_changing_depth == 2
+    train_from(encoder, declared, 0)
+    assert trainable(encoder) == set(declared)

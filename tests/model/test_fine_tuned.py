@@ -5,8 +5,9 @@ import shutil
 import pytest
 import torch
 
-from lalia.errors import EncoderError, RaterError
+from lalia.errors import EncoderError, ModelError, RaterError
 from lalia.model.adapt import adapt_partial
+from lalia.model.adapters import adapt_ia3, adapt_lora, adapt_soft_prompt
 from lalia.model.encoders.load import encode, load_encoder
 from lalia.model.rater import SpeechRater
 from toy_rater import make_encoder, make_rater, make_waveform
@@ -86,3 +87,33 @@ def test_loading_leaves_the_raters_folder_as_it_was(tmp_path):
     load_encoder(tmp_path / "model", keep_download=False)
     for name in ("config.json", "model.safetensors"):
         assert (tmp_path / "model" / name).read_bytes() == (tmp_path / "copy" / name).read_bytes()
+
+
+@pytest.mark.parametrize("adapt", [adapt_lora, adapt_ia3])
+def test_adapters_are_folded_into_the_encoders_weights(adapt, tmp_path):
+    rater = make_rater()
+    adapt(rater.encoder)
+    with torch.no_grad():
+        for parameter in rater.encoder.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.1)
+    rater.save_pretrained(tmp_path / "model")
+    encoder = load_encoder(tmp_path / "model")
+    assert not encoder.added
+    assert encoder.source.is_fine_tuned
+    assert list(encoder.model.state_dict()) == list(make_encoder().model.state_dict())
+    torch.testing.assert_close(frames_of(encoder), frames_of(rater.encoder), atol=1e-5, rtol=0)
+
+
+def test_a_prompt_is_no_part_of_an_encoders_weights(tmp_path):
+    rater = make_rater()
+    adapt_soft_prompt(rater.encoder, length=2)
+    rater.save_pretrained(tmp_path / "model")
+    with pytest.raises(ModelError, match="soft prompt cannot be folded into weights"):
+        load_encoder(tmp_path / "model")
+
+
+def test_a_rater_saved_without_its_encoder_has_none_to_give(tmp_path):
+    make_rater().save_pretrained(tmp_path / "model", encoder_weights=False)
+    with pytest.raises(RaterError, match=r"without the weights of its encoder random:wavlm.*model.save_encoder true"):
+        load_encoder(tmp_path / "model")

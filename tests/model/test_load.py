@@ -11,13 +11,31 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import (
+    ASTConfig,
+    ASTForAudioClassification,
     BertConfig,
     BertModel,
+    Data2VecAudioConfig,
+    Data2VecAudioForCTC,
     HubertConfig,
     HubertForCTC,
     HubertModel,
+    LasrCTCConfig,
+    LasrForCTC,
+    ParakeetCTCConfig,
+    ParakeetEncoder,
+    ParakeetEncoderConfig,
+    ParakeetForCTC,
     PreTrainedModel,
+    SEWConfig,
+    SEWForCTC,
+    UniSpeechSatConfig,
+    UniSpeechSatModel,
+    Wav2Vec2BertConfig,
+    Wav2Vec2BertForCTC,
     Wav2Vec2Config,
+    Wav2Vec2ConformerConfig,
+    Wav2Vec2ConformerModel,
     Wav2Vec2ForCTC,
     Wav2Vec2ForPreTraining,
     Wav2Vec2Model,
@@ -34,11 +52,10 @@ from lalia.errors import EncoderError
 from lalia.model.encoders.base import SpeechEncoder
 from lalia.model.encoders.load import encode, load_encoder
 
+TRANSFORMER = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+PARAKEET = {**TRANSFORMER, "subsampling_conv_channels": 4}
 SIZES = {
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 24,
+    **TRANSFORMER,
     "conv_dim": [8] * 7,
     "num_conv_pos_embeddings": 16,
     "num_conv_pos_embedding_groups": 2,
@@ -74,6 +91,41 @@ LAYOUTS = {
     "hubert with a CTC head": (HubertForCTC, HubertConfig(**SIZES), "hubert."),
     "wavlm": (WavLMModel, WavLMConfig(**SIZES, do_stable_layer_norm=True), ""),
     "wavlm with a speaker head": (WavLMForXVector, WavLMConfig(**SIZES, tdnn_dim=[8] * 5), "wavlm."),
+    "unispeech-sat": (UniSpeechSatModel, UniSpeechSatConfig(**SIZES), ""),
+    "data2vec-audio with a CTC head": (
+        Data2VecAudioForCTC,
+        Data2VecAudioConfig(**SIZES, conv_pos_kernel_size=5, vocab_size=8),
+        "data2vec_audio.",
+    ),
+    "wav2vec2-conformer": (Wav2Vec2ConformerModel, Wav2Vec2ConformerConfig(**SIZES), ""),
+    "sew with a CTC head": (SEWForCTC, SEWConfig(**(SIZES | {"conv_dim": [8] * 13}), vocab_size=8), "sew."),
+    "w2v-bert with a CTC head and an adapter": (
+        Wav2Vec2BertForCTC,
+        Wav2Vec2BertConfig(
+            **TRANSFORMER,
+            vocab_size=8,
+            output_hidden_size=16,
+            add_adapter=True,
+            use_intermediate_ffn_before_adapter=True,
+        ),
+        "wav2vec2_bert.",
+    ),
+    "ast with a classifier": (
+        ASTForAudioClassification,
+        ASTConfig(**TRANSFORMER, max_length=98, num_mel_bins=32),
+        "audio_spectrogram_transformer.",
+    ),
+    "parakeet to transcribe": (
+        ParakeetForCTC,
+        ParakeetCTCConfig(vocab_size=8, encoder_config=PARAKEET),
+        "encoder.",
+    ),
+    "parakeet's encoder alone": (ParakeetEncoder, ParakeetEncoderConfig(**PARAKEET), ""),
+    "lasr to transcribe": (
+        LasrForCTC,
+        LasrCTCConfig(vocab_size=8, encoder_config={**TRANSFORMER, "conv_kernel_size": 5}),
+        "encoder.",
+    ),
     "whisper to generate": (WhisperForConditionalGeneration, WHISPER, "model.encoder."),
     "whisper with its decoder": (WhisperModel, WHISPER, "encoder."),
     "whisper's encoder alone": (TransformersWhisperEncoder, WHISPER, ""),
@@ -143,13 +195,6 @@ def test_pickled_weights_are_read(saved: tuple[Path, dict[str, Tensor]]) -> None
     folder, state = saved
     pickle_instead(folder)
     assert_weights(load_encoder(folder), state)
-
-
-def test_the_pickle_format_of_old_torch_is_read(tmp_path: Path) -> None:
-    state = load_file(small_hubert(tmp_path) / "model.safetensors")
-    (tmp_path / "model.safetensors").unlink()
-    torch.save(state, tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=False)
-    assert_weights(load_encoder(tmp_path), state)
 
 
 @pytest.mark.parametrize("part", ["g", "v"])
@@ -285,11 +330,9 @@ def test_the_rate_of_the_preprocessor_config_is_the_encoders(tmp_path: Path) -> 
 def test_weights_missing_from_the_checkpoint_are_listed(saved: tuple[Path, dict[str, Tensor]]) -> None:
     folder, _ = saved
     stored = load_file(folder / "model.safetensors")
-    lost = [key for key in stored if "layers.1." in key and "layer_norm" in key and "decoder" not in key]
+    lost = [key for key in stored if "layers.1." in key and "norm" in key and "decoder" not in key]
     save_file({key: values for key, values in stored.items() if key not in lost}, folder / "model.safetensors")
-    with pytest.raises(
-        EncoderError, match=rf"{len(lost)} of the encoder's weights are not in .*layers\.1\..*layer_norm"
-    ):
+    with pytest.raises(EncoderError, match=rf"{len(lost)} of the encoder's weights are not in .*layers\.1\..*norm"):
         load_encoder(folder)
 
 
@@ -310,8 +353,9 @@ def test_a_block_more_than_the_config_says_is_refused(saved: tuple[Path, dict[st
 
 
 def is_beside(key: str) -> bool:
-    """Whether a weight is a decoder's or an adapter's rather than the encoder's."""
-    return "decoder" in key or key.removeprefix("wav2vec2.").startswith(("adapter", "tdnn", "quantizer"))
+    """Whether a weight is a decoder's or an adapter's, or of a positional convolution, rather than a block's."""
+    names = {"decoder", "adapter", "tdnn", "quantizer", "pos_conv_embed"}
+    return bool(names & set(key.split(".")))
 
 
 def test_a_checkpoint_of_a_deeper_model_is_refused(tmp_path: Path) -> None:
@@ -323,12 +367,13 @@ def test_a_checkpoint_of_a_deeper_model_is_refused(tmp_path: Path) -> None:
 def test_a_renamed_weight_is_listed_as_missing_and_as_without_a_place(saved: tuple[Path, dict[str, Tensor]]) -> None:
     folder, _ = saved
     stored = load_file(folder / "model.safetensors")
-    key = next(key for key in stored if "layers.0" in key and key.endswith("k_proj.weight") and not is_beside(key))
-    stored[key.replace("k_proj", "key_proj")] = stored.pop(key)
+    keys = ("k_proj.weight", "linear_k.weight")
+    key = next(key for key in stored if "layers.0" in key and key.endswith(keys) and not is_beside(key))
+    stored[key.replace("k_proj", "key_proj").replace("linear_k", "key_proj")] = stored.pop(key)
     save_file(stored, folder / "model.safetensors")
     with pytest.raises(
         EncoderError,
-        match=r"1 of the encoder's weights are not in the checkpoint and would be random: .*k_proj\.weight; "
+        match=r"1 of the encoder's weights are not in the checkpoint and would be random: .*(k_proj|linear_k)\.weight; "
         r"1 weights in the checkpoint have no place in the encoder and would be lost: .*key_proj\.weight\. Is it",
     ):
         load_encoder(folder)
@@ -381,7 +426,7 @@ def test_weights_of_another_size_are_refused(tmp_path: Path) -> None:
 def test_another_architecture_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     config = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, vocab_size=9)
     save(tmp_path / "bert", BertModel(config))
-    message = "architecture 'bert', which lalia does not read: it reads wav2vec2, hubert, wavlm, whisper"
+    message = "unknown architecture 'bert'.* Known by their parts are wav2vec2, hubert, wavlm"
     with pytest.raises(EncoderError, match=message):
         load_encoder(tmp_path / "bert")
 
@@ -405,7 +450,7 @@ def test_code_that_is_asked_for_deep_within_a_config_is_refused_too(tmp_path: Pa
 def test_a_config_without_an_architecture_is_refused(tmp_path: Path) -> None:
     path = small_hubert(tmp_path) / "config.json"
     path.write_text('{"sample_rate": 16000}')
-    with pytest.raises(EncoderError, match=r"names no architecture \(model_type\).*reads wav2vec2, hubert"):
+    with pytest.raises(EncoderError, match=r"names no architecture \(model_type\)"):
         load_encoder(tmp_path)
 
 

@@ -1,15 +1,19 @@
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 
 from lalia.errors import ModelError, RaterError
+from lalia.model.adapt import adapt_partial
+from lalia.model.adapters import adapt_lora
 from lalia.model.encoders.load import load_encoder
 from lalia.model.rater import SpeechRater
-from toy_rater import make_encoder, make_rater, make_waveform
+from toy_rater import SHARINGS, TRANSFORMER, make_encoder, make_rater, make_waveform
 
-LAYERS = ["last", "weighted", 1]
+POOLINGS = ["mean", "max", "statistics", "attention", {"kind": "attention", "heads": 3}, "attentive_statistics"]
+LAYERS = ["last", "weighted", 1, [1, -1], "last-2"]
 HEADS = [("binary", "cumulative"), ("ordinal", "cumulative"), ("ordinal", "corn"), ("regression", "cumulative")]
 
 
@@ -27,6 +31,21 @@ def test_saved_rater_gives_the_same_scores_after_loading(tmp_path, kind, method,
     assert loaded.thresholds == {"breathy": 0.25, "slow_rate": 0.5}
     assert (loaded.traits, loaded.scale, loaded.preprocessing) == (rater.traits, rater.scale, rater.preprocessing)
     assert not any(module.training for module in loaded.modules())
+
+
+@pytest.mark.parametrize(("kind", "method"), HEADS)
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("sharing", SHARINGS)
+@pytest.mark.parametrize("transformer", [None, TRANSFORMER])
+def test_every_pooling_and_head_comes_back(tmp_path, kind, method, pooling, sharing, transformer):
+    rater = make_rater(kind=kind, method=method, pooling=pooling, transformer=transformer, **sharing)
+    rater.save_pretrained(tmp_path / "model")
+    loaded = SpeechRater.from_pretrained(tmp_path / "model")
+    waveforms = [make_waveform(0.5), make_waveform(0.3, seed=1)]
+    for values, wanted in zip(loaded.score(waveforms), rater.score(waveforms), strict=True):
+        torch.testing.assert_close(values, wanted, atol=1e-6, rtol=0, equal_nan=True)
+    assert loaded.pooling.config == rater.pooling.config
+    assert loaded.head.config == rater.head.config
 
 
 @pytest.mark.parametrize("family", ["wav2vec2", "hubert", "whisper"])
@@ -90,7 +109,7 @@ def test_config_is_sorted_strict_json_without_the_users_folders(tmp_path):
     assert list(values) == sorted(values)
     assert values["format"] == 1
     assert values["scale"] == {"levels": [1.0, 2.0, 3.0, 4.0], "present_from": 2.0}
-    assert values["pooling"] == {"hidden": 8, "kind": "attention"}
+    assert values["pooling"] == {"heads": 1, "hidden": 8, "kind": "attention"}
     assert values["encoder"]["name"] == "my-wavlm"
     assert str(tmp_path) not in text
 
@@ -181,8 +200,13 @@ def test_unknown_format_names_the_lalia_that_saved_it(folder):
         ({"pooling": {"kind": "mean", "size": 2}}, "cannot be built: .*unexpected keyword argument 'size'"),
         ({"pooling": {"kind": "attention", "hidden": -1}}, "cannot be built: .*negative dimension"),
         ({"layers": 12}, "cannot be built: Unknown layers 12"),
-        ({"pooling": {"kind": "mean"}}, "do not fit config.json: pooling.project.weight is not expected"),
+        ({"pooling": {"kind": "mean"}}, "do not fit config.json: pooling.attention.project.weight is not expected"),
         ({"pooling": {"kind": "attention", "hidden": 5}}, r"project.weight has shape \(8, 16\) instead of \(5, 16\)"),
+        ({"layers": [1, 2]}, "do not fit config.json: .*project.weight has shape"),
+        (
+            {"head": {"kind": "ordinal", "groups": {"voice": [0]}}},
+            "cannot be built: Each of the traits 0 to 1 belongs in",
+        ),
         ({"layers": "weighted"}, "do not fit config.json: layer_mix.logits is missing"),
     ],
 )
@@ -207,3 +231,102 @@ def test_weights_of_another_rater_are_refused(folder, tmp_path):
     shutil.copy(tmp_path / "other" / "model.safetensors", folder)
     with pytest.raises(RaterError, match=r"config.json and model.safetensors in .* are not of one rater"):
         SpeechRater.from_pretrained(folder)
+
+
+# --- without the weights of the encoder -------------------------------------------------------------------------------
+
+
+def make_lora_rater(seed=0):
+    encoder = load_encoder({"random": "wavlm", "width": 16, "heads": 2, "seed": seed})
+    adapt_lora(encoder, rank=2, last=1)
+    rater = make_rater(encoder=encoder, pooling="attention")
+    with torch.no_grad():
+        for name, parameter in rater.named_parameters():
+            if "lora_B" in name:
+                parameter.fill_(0.1).mul_(torch.arange(len(parameter))[:, None])
+    return rater
+
+
+def fresh_encoder(seed=0, **changes):
+    encoder = load_encoder({"random": "wavlm", "width": 16, "heads": 2, "seed": seed})
+    encoder.source = replace(encoder.source, **changes)
+    return encoder
+
+
+def test_changes_alone_are_small_and_give_the_same_scores_on_the_same_encoder(tmp_path):
+    rater = make_lora_rater()
+    rater.save_pretrained(tmp_path / "changes", encoder_weights=False)
+    rater.save_pretrained(tmp_path / "whole")
+    loaded = SpeechRater.from_pretrained(tmp_path / "changes", encoder=fresh_encoder())
+    assert torch.equal(loaded.score([make_waveform(0.4)]).score, rater.score([make_waveform(0.4)]).score)
+    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("changes", "whole")]
+    assert sizes[0] < sizes[1] / 5
+    assert not any(parameter.requires_grad for parameter in loaded.encoder.parameters())
+
+
+def test_changes_can_be_saved_again_after_loading(tmp_path):
+    rater = make_rater(encoder=make_encoder(), pooling="attention")
+    adapt_partial(rater.encoder, last=1)
+    rater.encoder.blocks[1].feed_forward.output_dense.weight.data += 0.1
+    rater.save_pretrained(tmp_path / "whole")
+    SpeechRater.from_pretrained(tmp_path / "whole").save_pretrained(tmp_path / "changes", encoder_weights=False)
+    loaded = SpeechRater.from_pretrained(tmp_path / "changes", encoder=make_encoder())
+    assert torch.equal(loaded.score([make_waveform(0.4)]).score, rater.score([make_waveform(0.4)]).score)
+
+
+def test_merged_weights_count_as_changed(tmp_path):
+    rater = make_lora_rater()
+    expected = rater.score([make_waveform(0.4)]).score
+    rater.merge().save_pretrained(tmp_path / "changes", encoder_weights=False)
+    loaded = SpeechRater.from_pretrained(tmp_path / "changes", encoder=fresh_encoder())
+    torch.testing.assert_close(loaded.score([make_waveform(0.4)]).score, expected, atol=1e-5, rtol=0)
+    assert loaded.encoder.added == {}
+
+
+@pytest.mark.parametrize("encoder_weights", [True, False])
+@pytest.mark.parametrize(
+    ("encoder", "message"),
+    [
+        ({"seed": 9}, r"weights of the given encoder random:wavlm are not those .* though its name is the same"),
+        ({"name": "microsoft/wavlm-base"}, r"on another encoder .*: name 'microsoft/wavlm-base' instead of 'random:"),
+        ({"revision": "abc"}, r"on another encoder .*: revision 'abc' instead of None\. Load random:wavlm\."),
+        ({"normalize": False}, r"normalize False instead of True"),
+    ],
+)
+def test_another_encoder_revision_or_other_weights_are_refused(tmp_path, encoder_weights, encoder, message):
+    make_lora_rater().save_pretrained(tmp_path / "model", encoder_weights=encoder_weights)
+    with pytest.raises(RaterError, match=message):
+        SpeechRater.from_pretrained(tmp_path / "model", encoder=fresh_encoder(**encoder))
+
+
+def test_another_architecture_is_refused_by_its_keys(tmp_path):
+    make_lora_rater().save_pretrained(tmp_path / "model", encoder_weights=False)
+    wider = load_encoder({"random": "wavlm", "width": 32, "heads": 2})
+    with pytest.raises(RaterError, match=r"architecture\.hidden_size 32 instead of 16"):
+        SpeechRater.from_pretrained(tmp_path / "model", encoder=wider)
+
+
+def test_an_encoder_that_was_adapted_already_is_refused(tmp_path):
+    make_lora_rater().save_pretrained(tmp_path / "model", encoder_weights=False)
+    encoder = fresh_encoder()
+    adapt_lora(encoder)
+    with pytest.raises(RaterError, match=r"The given encoder was adapted already \(lora\)"):
+        SpeechRater.from_pretrained(tmp_path / "model", encoder=encoder)
+
+
+def test_without_its_encoder_a_rater_loads_it_by_its_name(tmp_path, monkeypatch):
+    make_encoder("hubert").model.save_pretrained(tmp_path / "my-hubert")
+    monkeypatch.chdir(tmp_path)
+    rater = make_rater(encoder=load_encoder("my-hubert", normalize=False))
+    rater.save_pretrained(tmp_path / "model", encoder_weights=False)
+    loaded = SpeechRater.from_pretrained(tmp_path / "model")
+    assert torch.equal(loaded.score([make_waveform(0.4)]).score, rater.score([make_waveform(0.4)]).score)
+    shutil.rmtree(tmp_path / "my-hubert")
+    with pytest.raises(RaterError, match=r"saved without the weights of its encoder my-hubert, which cannot be loaded"):
+        SpeechRater.from_pretrained(tmp_path / "model")
+
+
+def test_a_random_encoder_has_to_be_given(tmp_path):
+    make_lora_rater().save_pretrained(tmp_path / "model", encoder_weights=False)
+    with pytest.raises(RaterError, match=r"its encoder random:wavlm, whose seed is not known\. Give it: "):
+        SpeechRater.from_pretrained(tmp_path / "model")

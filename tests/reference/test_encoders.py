@@ -22,6 +22,7 @@ from lalia.model.encoders.base import EncoderSource, SpeechEncoder, normalize_wa
 from lalia.model.encoders.load import encode
 from lalia.model.encoders.wav2vec2 import Wav2Vec2Encoder
 from lalia.model.encoders.whisper import LogMel, WhisperEncoder
+from toy_encoders import run
 
 SIZES = {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 3, "intermediate_size": 40}
 STEM = {"conv_dim": [12] * 7, "num_conv_pos_embeddings": 15, "num_conv_pos_embedding_groups": 4}
@@ -154,7 +155,7 @@ def test_gradients_are_hugging_faces(pair: tuple[SpeechEncoder, PreTrainedModel]
     encoder.model.requires_grad_(True)
     encoder.first_changing_depth = 0
     (clip,) = clips(8_000)
-    values_at, _ = encoder(clip[None], torch.tensor([8_000]), ["last"])
+    values_at, _ = run(encoder, clip[None], torch.tensor([8_000]), ["last"])
     values_at["last"].sin().sum().backward()
     reference(clip[None]).last_hidden_state.sin().sum().backward()
     expected = {path: parameter.grad for path, parameter in reference.named_parameters() if parameter.grad is not None}
@@ -184,7 +185,7 @@ def whisper() -> tuple[SpeechEncoder, PreTrainedModel]:
     model = TransformersWhisperEncoder._from_config(WHISPER, attn_implementation="sdpa")
     model.load_state_dict(reference.state_dict())
     source = EncoderSource(
-        "whisper", "reference", None, {}, normalize=False, spectrogram={"n_fft": 400, "hop_length": 160}
+        "whisper", "reference", None, {}, normalize=False, features={"n_fft": 400, "hop_length": 160}
     )
     return WhisperEncoder(model, source), reference
 
@@ -210,14 +211,14 @@ def test_whisper_has_hugging_faces_hidden_states(
 
 def test_log_mel_is_that_of_the_feature_extractor() -> None:
     batch = [clip * scale for clip, scale in zip(clips(160, 5_000, 31_999, 32_000), [1, 1e-3, 0.3, 0], strict=True)]
-    spectrogram = LogMel(n_mels=80, n_samples=32_000, rate_hz=16_000, n_fft=400, hop_length=160)
-    ours = spectrogram(torch.nn.utils.rnn.pad_sequence(batch, batch_first=True))
+    spectrogram = LogMel(n_mels=80, rate_hz=16_000, n_fft=400, hop_length=160)
+    ours = spectrogram(torch.nn.utils.rnn.pad_sequence(batch, batch_first=True), 32_000)
     torch.testing.assert_close(ours, torch.cat([log_mel(clip) for clip in batch]), atol=1e-5, rtol=0)
 
 
 def test_log_mel_in_128_bands_is_that_of_the_feature_extractor() -> None:
     (clip,) = clips(16_000)
-    spectrogram = LogMel(n_mels=128, n_samples=480_000, rate_hz=16_000, n_fft=400, hop_length=160)
+    spectrogram = LogMel(n_mels=128, rate_hz=16_000, n_fft=400, hop_length=160)
     extractor = WhisperFeatureExtractor(feature_size=128)
     expected = extractor(clip.numpy(), sampling_rate=16_000, return_tensors="pt")["input_features"]
-    torch.testing.assert_close(spectrogram(clip[None]), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(spectrogram(clip[None], 480_000), expected, atol=1e-5, rtol=0)

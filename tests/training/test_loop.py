@@ -9,6 +9,7 @@ import torch
 from lalia.data.dataset import BucketedBatches, RecordingDataset, load_batches
 from lalia.errors import Stopped, TrainingError
 from lalia.model.adapt import adapt_frozen, adapt_full, adapt_partial, freeze_unused
+from lalia.model.adapters import adapt_adalora, adapt_ia3, adapt_lora, adapt_soft_prompt
 from lalia.model.losses import rating_loss
 from lalia.progress import Progress
 from lalia.settings import EarlyStopping, TrainSettings
@@ -34,6 +35,7 @@ def table(tmp_path):
 
 def make_trained_rater(adapt=adapt_full, **options):
     encoder = make_encoder()
+    torch.manual_seed(2)
     adapt(encoder)
     freeze_unused(encoder, options.get("layers", "last"))
     return make_rater(encoder=encoder, **options)
@@ -115,6 +117,37 @@ def test_norms_biases_and_mixes_do_not_decay_and_the_encoder_has_its_own_rate():
     assert of["layer_mix.logits"]["weight_decay"] == 0.0
 
 
+def groups_of(rater, **rates):
+    groups = parameter_groups(rater, learning_rate=1.0, encoder_learning_rate=2.0, weight_decay=0.1, **rates)
+    return {name: group for group in groups for name in group["names"]}
+
+
+@pytest.mark.parametrize("adapt", [adapt_lora, adapt_ia3, adapt_adalora, adapt_soft_prompt])
+def test_what_is_added_to_the_encoder_has_its_own_rate(adapt):
+    of = groups_of(make_trained_rater(adapt), adapter_learning_rate=3.0)
+    assert {group["lr"] for name, group in of.items() if name.startswith("encoder.")} == {3.0}
+    assert {group["lr"] for name, group in of.items() if not name.startswith("encoder.")} == {1.0}
+
+
+def test_factors_and_prompts_do_not_decay():
+    for adapt in (adapt_ia3, adapt_soft_prompt):
+        of = groups_of(make_trained_rater(adapt))
+        assert not any(group["weight_decay"] for name, group in of.items() if name.startswith("encoder."))
+    of = groups_of(make_trained_rater(adapt_adalora))
+    assert {name.split(".")[-2] for name, group in of.items() if group["weight_decay"] and "lora" in name} == {
+        *("lora_A", "lora_B"),
+    }
+
+
+def test_rates_fall_from_the_last_block_to_the_stem():
+    rater = make_trained_rater()
+    of = groups_of(rater, layer_decay=0.5)
+    depth_of = {f"encoder.model.{path}": rater.encoder.depth_of(path) for path, _ in rater.encoder.adaptable()}
+    rates = {depth_of[name]: group["lr"] for name, group in of.items() if name in depth_of}
+    assert rates == {2: 2.0, 1: 1.0, 0: 0.5}
+    assert of["head.outputs.0.latent.weight"]["lr"] == 1.0
+
+
 def test_accumulated_batches_give_the_step_of_one_batch(table):
     weights = []
     # a frozen encoder and no dropout: the two ways differ in nothing but the batching
@@ -183,10 +216,20 @@ def test_frozen_encoder_keeps_its_bytes_and_its_mode(table):
     assert all(torch.equal(before[name], value) for name, value in rater.encoder.state_dict().items())
 
 
-def test_a_stopped_training_resumes_to_the_same_weights(table, tmp_path):
+@pytest.mark.parametrize(
+    ("adapt", "changes"),
+    [
+        (adapt_full, {}),
+        (adapt_full, {"unfreeze_every": 1, "layer_decay": 0.5}),
+        (lambda e: adapt_lora(e, rank=2, dropout=0.2), {"unfreeze_every": 2}),
+        (lambda e: adapt_adalora(e, rank=1, start_rank=3), {}),
+    ],
+    ids=["full", "gradual", "lora", "adalora"],
+)
+def test_a_stopped_training_resumes_to_the_same_weights(table, tmp_path, adapt, changes):
     def train_once(folder, progress=None, resume=False):
-        rater = make_trained_rater()
-        options = settings(epochs=3, batch_seconds=0.8)
+        rater = make_trained_rater(adapt)
+        options = settings(epochs=3, batch_seconds=0.8, **changes)
         result = fit(
             rater,
             *make_sets(table, rater),
@@ -199,13 +242,82 @@ def test_a_stopped_training_resumes_to_the_same_weights(table, tmp_path):
         return rater, result
 
     whole, expected = train_once("whole")
-    for stop_at in (1, 4, 6):
+    for stop_at in (1, 4, 6, 10):
         with pytest.raises(Stopped, match=r"Stopped in epoch \d\. The state is saved: go on with --resume\.") as caught:
             train_once(f"stopped{stop_at}", SignalAt(stop_at))
         assert caught.value.signal_number == signal.SIGTERM
         resumed, result = train_once(f"stopped{stop_at}", resume=True)
         assert all(torch.equal(value, whole.state_dict()[name]) for name, value in resumed.state_dict().items())
+        # the best weights may be older than the stop: the last ones tell more
+        assert all(torch.equal(value, expected.last[name]) for name, value in result.last.items())
         assert [r["train_loss"] for r in result.history] == [r["train_loss"] for r in expected.history]
+
+
+class NoteEpochs(Progress):
+    """Notes after each step which depths train, are in training mode and have an optimiser's state."""
+
+    def __init__(self, rater):
+        self.rater = rater
+        self.seen = []
+
+    def advance(self, note=""):
+        encoder = self.rater.encoder
+        depths = sorted({encoder.depth_of(path) for path, each in encoder.adaptable() if each.requires_grad})
+        modes = [depth for depth, block in enumerate(encoder.blocks, start=1) if block.training]
+        self.seen.append((encoder.first_changing_depth, depths, modes))
+
+
+def test_blocks_join_the_training_from_above_epoch_by_epoch(table):
+    rater = make_trained_rater(lambda e: adapt_full(e, train_stem=False))
+    noted = NoteEpochs(rater)
+    fit(
+        rater, *make_sets(table, rater), settings(epochs=3, batch_seconds=100, unfreeze_every=1), seed=0, progress=noted
+    )
+    assert noted.seen == [(2, [2], [2]), (1, [1, 2], [1, 2]), (1, [1, 2], [1, 2])]
+
+
+def test_what_has_not_joined_yet_neither_moves_nor_decays(table):
+    rater = make_trained_rater()
+    before = state_of(rater)
+    decaying = settings(epochs=2, unfreeze_every=2, weight_decay=0.5)
+    result = fit(rater, *make_sets(table, rater), decaying, seed=0)
+    encoder = rater.encoder
+    depths = {
+        encoder.depth_of(name.removeprefix("encoder.model.")) for name in moved(before, rater) if "model." in name
+    }
+    assert depths == {2}
+    # what is to train later belongs to the state of the training all the same
+    assert result.last.keys() == {name for name, p in rater.named_parameters() if p.requires_grad} | {
+        name for name, _ in rater.named_buffers() if name in rater.state_dict()
+    }
+
+
+def test_after_training_all_that_was_declared_can_train_again(table):
+    rater = make_trained_rater()
+    declared = {name for name, p in rater.named_parameters() if p.requires_grad}
+    fit(rater, *make_sets(table, rater), settings(epochs=1, unfreeze_every=1), seed=0)
+    assert {name for name, p in rater.named_parameters() if p.requires_grad} == declared
+
+
+def test_adalora_does_not_take_gradual_unfreezing(table):
+    rater = make_trained_rater(adapt_adalora)
+    with pytest.raises(TrainingError, match="AdaLoRA shares its ranks among all blocks"):
+        fit(rater, *make_sets(table, rater), settings(unfreeze_every=1), seed=0)
+
+
+def test_the_ranks_of_adalora_have_fallen_when_training_ends(table):
+    rater = make_trained_rater(lambda e: adapt_adalora(e, rank=1, start_rank=3))
+    result = fit(rater, *make_sets(table, rater), settings(epochs=8), seed=0)
+    kept = [int((values != 0).sum()) for name, values in result.last.items() if ".lora_E." in name]
+    assert len(kept) == len(rater.encoder.added["modules"]) == sum(kept)
+    assert set(kept) != {1}
+
+
+def test_the_rates_of_an_epoch_are_in_its_row(table):
+    rater = make_trained_rater(adapt_lora)
+    options = settings(epochs=1, adapter_learning_rate=0.25, schedule="constant")
+    (row,) = fit(rater, *make_sets(table, rater), options, seed=0).history
+    assert (row["learning_rate"], row["encoder_learning_rate"], row["adapter_learning_rate"]) == (0.01, None, 0.25)
 
 
 def test_the_newest_unreadable_checkpoint_is_passed_over(table, tmp_path, caplog):

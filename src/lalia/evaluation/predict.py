@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from lalia.build import load_rater
 from lalia.data.audio import scan_recordings
 from lalia.data.dataset import BucketedBatches, RecordingDataset, load_batches
 from lalia.data.table import Flow, RecordingTable
@@ -101,7 +102,7 @@ def predict_files(
         AudioError: if none of the recordings can be rated.
     """
     progress = progress or Progress()
-    rater = SpeechRater.from_pretrained(run, device="cuda" if torch.cuda.is_available() else "cpu")
+    rater = load_rater(run).to("cuda" if torch.cuda.is_available() else "cpu")
     progress.start("reading recordings", len(recordings))
     scan = _scan(rater, recordings, progress)
     bad = scan[scan["problem"] != ""]

@@ -8,6 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lalia.errors import ModelError, suggest
+from lalia.model.frame_transformer import FrameTransformer
+from lalia.model.pooling import Pooling
+from lalia.model.sharing import Sharing
 from lalia.scale import Scale
 
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -68,10 +71,17 @@ class ScaleTensors(nn.Module):
 
 
 class TraitLayers(nn.Module):
-    """The layers between the embedding and the outputs: shared by all traits, or one stack for each.
+    """The layers before the outputs: one stack for all traits, for each group, or for each trait.
 
-    Arguments are those of ``lalia.model.heads.build_head``. A stack is: normalise the embedding, then per hidden layer
-    dropout, linear, normalise, activation, and dropout at the end, before the output.
+    A stack is: normalise the embedding, then per hidden layer dropout, linear, normalise, activation, and dropout at
+    the end, before the output. Each stack draws its own initial weights, and may have its own transformer over the
+    frames, before they are pooled: then it also has its own embedding.
+
+    Args:
+        width: the width of the embedding.
+        sharing: which traits share a stack.
+        transformers: one per stack, or none.
+        hidden: and all that follow, those of ``lalia.model.heads.build_head``.
 
     Raises:
         ModelError: if there is no such activation.
@@ -80,13 +90,13 @@ class TraitLayers(nn.Module):
     def __init__(
         self,
         width: int,
-        n_traits: int,
+        sharing: Sharing,
+        transformers: Sequence[FrameTransformer] = (),
         *,
         hidden: Sequence[int],
         dropout: float,
         layer_norm: bool,
         activation: str,
-        shared: bool,
     ) -> None:
         super().__init__()
         if activation not in _ACTIVATIONS:
@@ -94,25 +104,48 @@ class TraitLayers(nn.Module):
             hint = suggest(activation, _ACTIVATIONS)
             raise ModelError(f"Unknown activation '{activation}'.{hint} Choose from {choices}.")
         self.width = width
-        self.n_traits = n_traits
-        self.is_shared = shared
+        self.sharing = sharing
+        self.n_traits = sharing.n_traits
         self.out_width = hidden[-1] if hidden else width
         self.config: dict[str, Any] = {
             "hidden": list(hidden),
             "dropout": dropout,
             "layer_norm": layer_norm,
             "activation": activation,
-            "shared": shared,
+            **sharing.config,
+            "transformer": transformers[0].config if transformers else None,
         }
+        self.transformers = nn.ModuleList(transformers)
         self.stacks = nn.ModuleList(
-            _make_stack(width, hidden, dropout, layer_norm, _ACTIVATIONS[activation])
-            for _ in range(1 if shared else n_traits)
+            _make_stack(width, hidden, dropout, layer_norm, _ACTIVATIONS[activation]) for _ in range(sharing.n_stacks)
         )
+
+    def pool(self, pooling: Pooling, frames: Tensor, is_real_frame: Tensor) -> Tensor:
+        """Pool frames as the stacks take them.
+
+        Args:
+            pooling: frames to embedding.
+            frames: shape (recordings, time, width of the frames).
+            is_real_frame: False on padding, shape (recordings, time).
+
+        Returns:
+            The embedding, shape (recordings, width); with transformers one per stack, (recordings, stacks, width).
+        """
+        embeddings = [pooling(each, is_real_frame) for each in self.transform(frames, is_real_frame)]
+        return torch.stack(embeddings, dim=1) if self.transformers else embeddings[0]
+
+    def transform(self, frames: Tensor, is_real_frame: Tensor) -> list[Tensor]:
+        """Return the frames from the transformer of each stack; without transformers the frames as they are, once."""
+        return [transformer(frames, is_real_frame) for transformer in self.transformers] or [frames]
 
     def forward(self, embedding: Tensor) -> list[Tensor]:
         """Return what each trait's output sees, one tensor (recordings, out_width) per trait."""
-        features = [stack(embedding) for stack in self.stacks]
-        return features * self.n_traits if self.is_shared else features
+        embeddings = embedding.unbind(dim=1) if self.transformers else [embedding] * len(self.stacks)
+        return self.for_traits([stack(each) for stack, each in zip(self.stacks, embeddings, strict=True)])
+
+    def for_traits(self, of_stacks: Sequence[Tensor]) -> list[Tensor]:
+        """Return for each trait what its stack gave, out of one tensor per stack or one for all."""
+        return [of_stacks[stack if len(of_stacks) > 1 else 0] for stack in self.sharing.stack_of_trait]
 
 
 class CumulativeOutput(nn.Module):

@@ -4,17 +4,21 @@ A head is the layers of its traits and one output per trait. It starts at the ba
 given (``start_from_ratings``), and without ratings where each level of the scale is equally likely.
 
 Shape notation: embedding (recordings, width), ratings (recordings, traits) with NaN where a rating is missing,
-raw (recordings, traits, outputs).
+raw (recordings, traits, outputs). A head with transformers takes one embedding per stack of layers, of shape
+(recordings, stacks, width), as ``head.layers.pool`` gives them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from lalia.errors import ModelError, suggest
+from lalia.model.frame_transformer import FrameTransformer
 from lalia.model.head_layers import CumulativeOutput, ScaleTensors, TraitLayers
+from lalia.model.sharing import Sharing
 from lalia.scale import Scale
 
 
@@ -197,6 +201,9 @@ def build_head(
     layer_norm: bool = True,
     activation: str = "gelu",
     shared: bool = True,
+    groups: Mapping[str, Sequence[int]] = MappingProxyType({}),
+    transformer: Mapping[str, Any] | None = None,
+    frame_width: int | None = None,
     method: str = "cumulative",
 ) -> Head:
     """Return a head with new weights from torch's global generator.
@@ -211,19 +218,27 @@ def build_head(
         layer_norm: whether the embedding and each hidden layer are normalised.
         activation: gelu, relu, tanh or silu.
         shared: whether the traits share the hidden layers, or each has its own with its own initial weights.
+        groups: positions, from 0, of the traits that share hidden layers, by the name of the group; empty where
+            ``shared`` decides.
+        transformer: the settings of a ``FrameTransformer`` per stack of hidden layers, without the width; None for
+            none.
+        frame_width: the width of the frames that the transformer takes; None: the embedding's.
         method: ordinal only, cumulative or corn.
 
     Raises:
-        ModelError: if there is no such kind, method or activation.
+        ModelError: if there is no such kind, method or activation, a trait is not in exactly one group, or the frames'
+            width is no multiple of the transformer's heads.
     """
+    sharing = Sharing(n_traits, shared, groups)
+    n_transformers = 0 if transformer is None else sharing.n_stacks
     layers = TraitLayers(
         width,
-        n_traits,
+        sharing,
+        [FrameTransformer(frame_width or width, **transformer or {}) for _ in range(n_transformers)],
         hidden=hidden,
         dropout=dropout,
         layer_norm=layer_norm,
         activation=activation,
-        shared=shared,
     )
     match kind, method:
         case "binary", _:

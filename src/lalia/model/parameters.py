@@ -29,26 +29,30 @@ def count_parts(parts: Mapping[str, Iterable[nn.Module]]) -> list[ParameterCount
 
 
 def count_encoder(encoder: SpeechEncoder) -> list[ParameterCount]:
-    """Count the parameters of the stem, each block and the final norm, and of what is in none of them."""
-    norm = encoder.output_norm
+    """Count the parameters of the stem, a prompt, each block with its adapters, what follows, and what is in none."""
     parts: dict[str, Sequence[nn.Module]] = {"stem": encoder.stem_modules}
+    parts["prompt"] = [] if encoder.prompt is None else [encoder.prompt]
     parts |= {f"block {depth}": [block] for depth, block in enumerate(encoder.blocks, start=1)}
-    parts["final norm"] = [] if norm is None else [norm]
+    parts["output"] = encoder.output_modules
     counted = {id(p) for modules in parts.values() for module in modules for p in module.parameters()}
     rest = _count("encoder, rest", (p for p in encoder.parameters() if id(p) not in counted))
     return [*count_parts(parts), *([rest] if rest.trainable or rest.frozen else [])]
 
 
 def count_head(head: Head, traits: Sequence[str]) -> list[ParameterCount]:
-    """Count the parameters of what the traits share, and of each trait's own layers."""
-    own: dict[str, list[nn.Module]] = {
-        f"head, {trait}": [output] for trait, output in zip(traits, head.outputs, strict=True)
-    }
-    if head.layers.is_shared:
-        return count_parts({"head, shared": [head.layers], **own})
-    for modules, stack in zip(own.values(), head.layers.stacks, strict=True):
-        modules.append(stack)
-    return count_parts(own)
+    """Count the parameters of what all traits or those of a group share, and of each trait's own layers."""
+    sharing = head.layers.sharing
+    own = [f"head, {trait}" for trait in traits]
+    of_stack = [f"head, group {name}" for name in sharing.group_names] or (["head, shared"] if sharing.shared else own)
+    parts: dict[str, list[nn.Module]] = {}
+    for name, stack in zip(of_stack, head.layers.stacks, strict=True):
+        parts[name] = [stack]
+    # one per stack or none
+    for name, transformer in zip(of_stack, head.layers.transformers, strict=False):
+        parts[name].append(transformer)
+    for name, output in zip(own, head.outputs, strict=True):
+        parts.setdefault(name, []).append(output)
+    return count_parts(parts)
 
 
 def _count(name: str, parameters: Iterable[nn.Parameter]) -> ParameterCount:

@@ -1,6 +1,6 @@
-"""Frames and their mask -> one embedding per recording: mean, max, attention.
+"""Frames and their mask -> one embedding per recording: mean, max, statistics, and those that learn their weights.
 
-Shape notation: frames (recordings, time, width), is_real_frame (recordings, time), embedding (recordings, width).
+Shape notation: frames (recordings, time, width), is_real_frame (recordings, time), embedding (recordings, out_width).
 What padding holds never matters, not even NaN.
 """
 
@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
-from lalia.errors import EmptyRecordingError, ModelError, suggest
-from lalia.model.encoders.base import mask_up_to
+from lalia.errors import ModelError, suggest
+from lalia.model.attention_pooling import AttentionPooling, AttentiveStatisticsPooling, weighted_statistics
+from lalia.model.frames import fill_padding, zero_padding
 
 
 def pool_mean(frames: Tensor, is_real_frame: Tensor) -> Tensor:
@@ -32,9 +32,7 @@ def pool_mean(frames: Tensor, is_real_frame: Tensor) -> Tensor:
         >>> pool_mean(frames, torch.tensor([[True, True, False]]))
         tensor([[2.]])
     """
-    _refuse_empty(is_real_frame)
-    total = frames.masked_fill(~is_real_frame.unsqueeze(-1), 0.0).sum(dim=1)
-    return total / is_real_frame.sum(dim=1, keepdim=True)
+    return zero_padding(frames, is_real_frame).sum(dim=1) / is_real_frame.sum(dim=1, keepdim=True)
 
 
 def pool_max(frames: Tensor, is_real_frame: Tensor) -> Tensor:
@@ -47,14 +45,35 @@ def pool_max(frames: Tensor, is_real_frame: Tensor) -> Tensor:
         >>> pool_max(frames, torch.tensor([[True, True, False]]))
         tensor([[-1.]])
     """
-    _refuse_empty(is_real_frame)
-    return frames.masked_fill(~is_real_frame.unsqueeze(-1), -torch.inf).amax(dim=1)
+    return fill_padding(frames, is_real_frame, -torch.inf).amax(dim=1)
+
+
+def pool_statistics(frames: Tensor, is_real_frame: Tensor) -> Tensor:
+    """Return the mean and the standard deviation of each recording's frames one after the other, ignoring padding.
+
+    The standard deviation is the biased one (divided by the number of frames, not by one less) and at least 1e-5, so
+    that one frame alone has a value and a finite gradient. Arguments and errors are those of ``pool_mean``.
+
+    Returns:
+        One embedding per recording, shape (recordings, 2 * width).
+
+    Example:
+        >>> frames = torch.tensor([[[1.0], [3.0], [99.0]]])
+        >>> pool_statistics(frames, torch.tensor([[True, True, False]]))
+        tensor([[2., 1.]])
+    """
+    weights = is_real_frame / is_real_frame.sum(dim=1, keepdim=True)
+    return weighted_statistics(zero_padding(frames, is_real_frame), weights)
 
 
 class MeanPooling(nn.Module):
     """``pool_mean`` as a module."""
 
     config: ClassVar[dict[str, Any]] = {"kind": "mean"}
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = self.out_width = width
 
     def forward(self, frames: Tensor, is_real_frame: Tensor) -> Tensor:
         """Return one embedding per recording, shape (recordings, width)."""
@@ -66,109 +85,55 @@ class MaxPooling(nn.Module):
 
     config: ClassVar[dict[str, Any]] = {"kind": "max"}
 
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = self.out_width = width
+
     def forward(self, frames: Tensor, is_real_frame: Tensor) -> Tensor:
         """Return one embedding per recording, shape (recordings, width)."""
         return pool_max(frames, is_real_frame)
 
 
-class AttentionPooling(nn.Module):
-    """Mean of the real frames, weighted by what a small network makes of each frame.
+class StatisticsPooling(nn.Module):
+    """``pool_statistics`` as a module."""
 
-    ``weight_t = softmax_t(w2 tanh(W1 x_t))``: one hop of self-attentive pooling (Lin et al. 2017, "A structured
-    self-attentive sentence embedding", equation 5; for speech Safari, India and Hernando 2020).
+    config: ClassVar[dict[str, Any]] = {"kind": "statistics"}
 
-    Args:
-        width: the width of the frames.
-        hidden: the width of the layer that scores each frame.
-    """
-
-    def __init__(self, width: int, hidden: int = 128) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        # no biases: one after W2 would cancel in the softmax, and the paper has none after W1
-        self.project = nn.Linear(width, hidden, bias=False)
-        self.score = nn.Linear(hidden, 1, bias=False)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """What ``build_pooling`` needs besides the width to build it again."""
-        return {"kind": "attention", "hidden": self.project.out_features}
-
-    def weights(self, frames: Tensor, is_real_frame: Tensor) -> Tensor:
-        """Return the weight of each frame, shape (recordings, time): 0 on padding, adding up to 1.
-
-        Raises:
-            EmptyRecordingError: if a recording has only padding.
-        """
-        _refuse_empty(is_real_frame)
-        real_frames = frames.masked_fill(~is_real_frame.unsqueeze(-1), 0.0)
-        scores: Tensor = self.score(torch.tanh(self.project(real_frames))).squeeze(-1)
-        return torch.softmax(scores.masked_fill(~is_real_frame, -torch.inf), dim=1)
+        self.width = width
+        self.out_width = 2 * width
 
     def forward(self, frames: Tensor, is_real_frame: Tensor) -> Tensor:
-        """Return one embedding per recording, shape (recordings, width)."""
-        weights = self.weights(frames, is_real_frame)
-        real_frames = frames.masked_fill(~is_real_frame.unsqueeze(-1), 0.0)
-        return torch.einsum("rt,rtw->rw", weights.to(real_frames.dtype), real_frames)
+        """Return one embedding per recording, shape (recordings, 2 * width)."""
+        return pool_statistics(frames, is_real_frame)
 
 
-Pooling = MeanPooling | MaxPooling | AttentionPooling
+Pooling = MeanPooling | MaxPooling | StatisticsPooling | AttentionPooling | AttentiveStatisticsPooling
 
 
-def build_pooling(kind: str, *, width: int, hidden: int = 128) -> Pooling:
-    """Return the pooling of a kind.
+def build_pooling(kind: str, *, width: int, hidden: int = 128, heads: int = 1) -> Pooling:
+    """Return the pooling of a kind; its ``out_width`` is the width of the embedding.
 
     Args:
-        kind: mean, max or attention.
+        kind: mean, max, statistics, attention or attentive_statistics.
         width: the width of the frames.
-        hidden: attention only, the width of the layer that scores each frame.
+        hidden: attention and attentive_statistics only, the width of the layer that scores each frame.
+        heads: attention only, how many weighted means are taken.
 
     Raises:
         ModelError: if there is no such kind.
     """
     match kind:
         case "mean":
-            return MeanPooling()
+            return MeanPooling(width)
         case "max":
-            return MaxPooling()
+            return MaxPooling(width)
+        case "statistics":
+            return StatisticsPooling(width)
         case "attention":
-            return AttentionPooling(width, hidden)
-    kinds = ("mean", "max", "attention")
+            return AttentionPooling(width, hidden, heads)
+        case "attentive_statistics":
+            return AttentiveStatisticsPooling(width, hidden)
+    kinds = ("mean", "max", "statistics", "attention", "attentive_statistics")
     raise ModelError(f"Unknown pooling '{kind}'.{suggest(kind, kinds)} Choose from {', '.join(kinds)}.")
-
-
-def join_windows(frames: Tensor, is_real_frame: Tensor, recording_of_window: Tensor) -> tuple[Tensor, Tensor]:
-    """Join the real frames of each recording's windows along time.
-
-    Args:
-        frames: shape (windows, time, width).
-        is_real_frame: False on padding, shape (windows, time).
-        recording_of_window: counted from 0, not falling, shape (windows,).
-
-    Returns:
-        The frames, padded with zeros, shape (recordings, joined time, width), and which are real.
-
-    Example:
-        >>> frames = torch.tensor([[[1.0], [2.0]], [[3.0], [9.0]], [[4.0], [5.0]]])
-        >>> is_real = torch.tensor([[True, True], [True, False], [True, True]])
-        >>> joined, is_real = join_windows(frames, is_real, torch.tensor([0, 0, 1]))
-        >>> joined.squeeze(-1)
-        tensor([[1., 2., 3.],
-                [4., 5., 0.]])
-    """
-    n_recordings = int(recording_of_window[-1]) + 1
-    if n_recordings == len(recording_of_window):
-        return frames, is_real_frame
-    counts = torch.zeros(n_recordings, dtype=torch.long, device=frames.device)
-    counts.index_add_(0, recording_of_window, is_real_frame.sum(dim=1))
-    joined = pad_sequence(list(torch.split(frames[is_real_frame], counts.tolist())), batch_first=True)
-    return joined, mask_up_to(counts, joined.shape[1])
-
-
-def _refuse_empty(is_real_frame: Tensor) -> None:
-    is_empty = ~is_real_frame.any(dim=1)
-    if is_empty.any():
-        rows = is_empty.nonzero().flatten().tolist()
-        raise EmptyRecordingError(
-            f"Recordings {rows} of the batch have no real frame to pool, only padding. "
-            "They are too short for the encoder: leave them out with data.exclude."
-        )

@@ -1,9 +1,10 @@
 """The speech rater: encoder, layer mix, pooling and head as one model, with all that a score needs."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -12,14 +13,19 @@ from torch import Tensor, nn
 
 import lalia
 from lalia.data.audio import Preprocessing
-from lalia.errors import AudioError, ModelError, RaterError, suggest
-from lalia.model.encoders.base import Depth, SpeechEncoder
-from lalia.model.encoders.load import build_from_architecture
+from lalia.errors import AudioError, EncoderError, ModelError, RaterError, suggest
+from lalia.model.adapt import adapt_frozen, own_changes
+from lalia.model.adapters import add_again, merge_adapters
+from lalia.model.attention_pooling import AttentionPooling, AttentiveStatisticsPooling, FrameWeights
+from lalia.model.base_weights import check_shared, check_source, hash_shared, shared_weights
+from lalia.model.encoders.base import SpeechEncoder
+from lalia.model.encoders.load import build_from_architecture, load_encoder
+from lalia.model.frames import join_windows
 from lalia.model.heads import Head, Scores, build_head
-from lalia.model.layer_mix import LayerMix
+from lalia.model.layer_mix import Layers, build_layer_mix
 from lalia.model.parameters import ParameterCount, count_encoder, count_head, count_parts
-from lalia.model.pooling import Pooling, build_pooling, join_windows
-from lalia.model.saved_head import PARTS, HeadConfig, SavedHead, choose_traits, take_over
+from lalia.model.pooling import Pooling, build_pooling
+from lalia.model.saved_head import HeadConfig, head_weights, write_head
 from lalia.model.saved_rater import (
     RaterConfig,
     check_weights,
@@ -39,8 +45,8 @@ class SpeechRater(nn.Module):
 
     Args:
         encoder: waveforms to frames.
-        layers: the depth that is pooled: ``"last"`` for the encoder's own output, ``"weighted"`` for a learned mix of
-            all depths, or a depth from 0.
+        layers: what is pooled: ``"last"`` for the encoder's own output, ``"weighted"`` for a learned mix of all depths,
+            a depth, or a list of depths or ``"last-4"`` for several side by side; depths may count from the end.
         pooling: frames to embedding.
         head: embedding to scores.
         traits: the names of the head's traits, in its order.
@@ -50,7 +56,7 @@ class SpeechRater(nn.Module):
 
     Attributes:
         thresholds: may be changed in place.
-        kept_traits: the traits whose head comes from a saved rater; empty for one that starts anew. Not saved.
+        kept_traits: those whose head was trained before and taken over.
 
     Raises:
         ModelError: if the parts do not fit together.
@@ -75,7 +81,7 @@ class SpeechRater(nn.Module):
         self,
         encoder: SpeechEncoder,
         *,
-        layers: Literal["last", "weighted"] | int,
+        layers: Layers,
         pooling: Pooling,
         head: Head,
         traits: Sequence[str],
@@ -85,19 +91,21 @@ class SpeechRater(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.layers = layers
-        self.layer_mix = LayerMix(encoder.n_blocks + 1) if layers == "weighted" else None
+        self.layers = layers if isinstance(layers, str | int) else tuple(layers)
+        self.layer_mix = build_layer_mix(layers, n_blocks=encoder.n_blocks, width=encoder.width)
         self.pooling = pooling
         self.head = head
         self.traits = tuple(traits)
         self.scale = scale
         self.preprocessing = preprocessing
         self.thresholds = dict.fromkeys(self.traits, 0.5) | dict(thresholds or {})
-        self.kept_traits: tuple[str, ...] = ()
+        self.kept_traits: frozenset[str] = frozenset()
         self._check()
 
     def embed(self, waveforms: Tensor, n_samples: Tensor, recording_of_window: Tensor) -> Tensor:
         """Return one embedding per recording, shape (recordings, width).
+
+        A head with transformers takes one per stack of its layers, shape (recordings, stacks, width).
 
         Args:
             waveforms: at ``preprocessing.rate_hz``, padded behind, shape (windows, samples).
@@ -108,8 +116,7 @@ class SpeechRater(nn.Module):
             EmptyRecordingError: if a recording has no real frame.
         """
         frames, is_real = self._frames(waveforms, n_samples)
-        embedding: Tensor = self.pooling(*join_windows(frames, is_real, recording_of_window))
-        return embedding
+        return self.head.layers.pool(self.pooling, *join_windows(frames, is_real, recording_of_window))
 
     def forward(self, waveforms: Tensor, n_samples: Tensor, recording_of_window: Tensor) -> Tensor:
         """Return the head's raw outputs, shape (recordings, traits, outputs); arguments as for ``embed``."""
@@ -134,66 +141,53 @@ class SpeechRater(nn.Module):
         Raises:
             AudioError: if a waveform is not one row of finite floats, or too short for the encoder.
         """
-        was_training = self.training
-        self.eval()
-        try:
+        with _eval_mode(self):
             raw = [self.head(self._embed_one(self._check_waveform(w, i))) for i, w in enumerate(waveforms)]
             if not raw:
                 return Scores(*(torch.empty(0, len(self.traits)) for _ in Scores._fields))
             return Scores(*(values.cpu() for values in self.decode(torch.cat(raw))))
-        finally:
-            self.train(was_training)
 
-    def start_from_ratings(self, ratings: Tensor) -> None:
-        """Let the head of each new trait start at its share or mean of the ratings; kept traits stay as they are.
+    @torch.no_grad()
+    def attention(self, waveform: ArrayLike | Tensor) -> FrameWeights:
+        """Return how much each frame of one recording counts in its embedding, in eval mode.
 
-        Args:
-            ratings: of the training part, NaN where missing, shape (recordings, traits).
-        """
-        before = {name: values.clone() for name, values in self.head.state_dict().items()}
-        self.head.start_from_ratings(ratings)
-        kept = {trait: self.traits.index(trait) for trait in self.kept_traits}
-        self.head.load_state_dict(choose_traits(self.head, self.traits, before, kept))
-
-    def take_over_head(self, saved: SavedHead) -> None:
-        """Put a saved pooling and head in place of the new ones; traits go by their names, new ones stay new.
-
-        The thresholds of the traits that are kept come along.
-
-        Raises:
-            ModelError: if the saved weights are of other sizes.
-        """
-        self.kept_traits = take_over(self.pooling, self.head, self.traits, saved)
-        self.thresholds |= {trait: saved.config.thresholds[trait] for trait in self.kept_traits}
-
-    def save_head(self, folder: str | Path) -> None:
-        """Write the pooling and the head alone to a folder, to go onto another encoder as ``model.head_from``.
+        The traits differ only where each stack of the head has its own transformer before the pooling.
 
         Args:
-            folder: as for ``save_pretrained``.
+            waveform: as for ``score``.
+
+        Returns:
+            Weights and times on the CPU, the recording's windows joined.
 
         Raises:
-            RaterError: if the folder cannot be written.
-            ModelError: if a threshold is not a probability, or of no trait.
+            ModelError: if the pooling learns no weights.
+            AudioError: as for ``score``.
         """
-        self._check_thresholds()
-        weights = _own_storage({name: each for name, each in self.state_dict().items() if name.startswith(PARTS)})
-        config = HeadConfig(
-            lalia=lalia.__version__,
-            traits=self.traits,
-            scale=self.scale,
-            pooling=dict(self.pooling.config),
-            head=self.head.config,
-            thresholds=self.thresholds,
-            weights_sha256=hash_weights(weights),
-        )
-        write_rater(Path(folder).absolute(), config, weights)
+        pooling = self.pooling
+        if not isinstance(pooling, AttentionPooling | AttentiveStatisticsPooling):
+            raise ModelError(
+                f"Pooling of kind {pooling.config['kind']} learns no weights of frames. Only attention and"
+                " attentive_statistics have some to show (model.pooling)."
+            )
+        with _eval_mode(self):
+            samples = self._check_waveform(waveform, 0)
+            values, is_real = _join(windows := self._encode_windows(samples))
+            of_stacks = [pooling.weights(each, is_real)[0] for each in self.head.layers.transform(values, is_real)]
+        weights = torch.stack(self.head.layers.for_traits(of_stacks))[..., is_real[0]]
+        bounds = self.preprocessing.window_bounds(len(samples))
+        counts = [int(is_real_frame.sum()) for _, is_real_frame in windows]
+        middles = [a + (torch.arange(n) + 0.5) * (b - a) / n for (a, b), n in zip(bounds, counts, strict=True)]
+        return FrameWeights(weights.cpu(), torch.cat(middles) / self.preprocessing.rate_hz)
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write the rater to a folder: ``config.json`` and ``model.safetensors``, the encoder's weights included.
+    def save_pretrained(self, folder: str | Path, *, encoder_weights: bool = True) -> None:
+        """Write the rater to a folder: ``config.json`` and ``model.safetensors``.
 
         Args:
             folder: a new one appears complete or not at all; in an existing one the two files are replaced.
+            encoder_weights: whether all of the encoder's weights go along, so that nothing outside the folder is
+                needed. Without, only those that training may have changed do: adapters, a prompt, unfrozen weights.
+                The others are then read from the encoder's own checkpoint when the rater is loaded, and must be the
+                same.
 
         Raises:
             RaterError: if the folder cannot be written.
@@ -201,6 +195,9 @@ class SpeechRater(nn.Module):
         """
         self._check_thresholds()
         weights = _own_storage(self.state_dict())
+        if not encoder_weights:
+            shared = {f"encoder.model.{path}" for path in shared_weights(self.encoder)}
+            weights = {name: weight for name, weight in weights.items() if name not in shared}
         config = RaterConfig(
             lalia=lalia.__version__,
             traits=self.traits,
@@ -210,53 +207,118 @@ class SpeechRater(nn.Module):
             pooling=dict(self.pooling.config),
             head=self.head.config,
             thresholds=self.thresholds,
-            encoder=replace(self.encoder.source, is_fine_tuned=self._has_trained_encoder()),
+            encoder=self.encoder.source,
+            adaptation=self.encoder.added,
+            changed=tuple(sorted(own_changes(self.encoder))),
+            holds_encoder=encoder_weights,
+            encoder_sha256=hash_shared(self.encoder),
             weights_sha256=hash_weights(weights),
         )
         write_rater(Path(folder).absolute(), config, weights)
 
+    def save_head(self, folder: str | Path) -> None:
+        """Write the pooling and the head alone, to go on another encoder of the same width.
+
+        Args:
+            folder: as for ``save_pretrained``; ``model.head_from`` names it in the settings of a run.
+
+        Raises:
+            RaterError: if the folder cannot be written.
+            ModelError: if a threshold is not a probability, or of no trait.
+        """
+        self._check_thresholds()
+        weights = head_weights(_own_storage(self.state_dict()))
+        config = HeadConfig(
+            lalia=lalia.__version__,
+            traits=self.traits,
+            scale=self.scale,
+            pooling=dict(self.pooling.config),
+            head=self.head.config,
+            thresholds=self.thresholds,
+            weights_sha256=hash_weights(weights),
+        )
+        write_head(Path(folder).absolute(), config, weights)
+
     @classmethod
-    def from_pretrained(cls, folder: str | Path, device: str | torch.device = "cpu") -> Self:
+    def from_pretrained(
+        cls, folder: str | Path, device: str | torch.device = "cpu", *, encoder: SpeechEncoder | None = None
+    ) -> Self:
         """Read a rater that ``save_pretrained`` wrote; it gives the same scores.
 
         Args:
             folder: the rater's, or that of the run which holds it as ``model``.
             device: where the rater goes.
+            encoder: as it was before training, to put the rater's changes on; changed in place. None builds it, or
+                where the rater was saved without its encoder's weights, loads it by its name and revision.
 
         Returns:
             The rater in eval mode, its encoder frozen.
 
         Raises:
-            RaterError: if files are missing, damaged, of another format, or do not fit each other.
+            RaterError: if files are missing, damaged, of another format, or do not fit each other; or the encoder is
+                another one than the rater was trained on, at another revision, or has other weights.
         """
         found = find_rater(Path(folder))
         config = read_config(found)
         weights = read_weights(found, config)
-        rater = cls._build(config, found)
-        check_weights(rater.state_dict(), weights, found)
-        rater.load_state_dict(weights)
+        is_given = encoder is not None or not config.holds_encoder
+        if not config.holds_encoder and encoder is None:
+            encoder = _load_base(config, found)
+        if encoder is not None:
+            check_source(encoder, config, found)
+        rater = cls._build(config, found, encoder)
+        expected = rater.state_dict()
+        if is_given:
+            check_shared(rater.encoder, config, found)
+        if not config.holds_encoder:
+            for path in shared_weights(rater.encoder):
+                del expected[f"encoder.model.{path}"]
+        check_weights(expected, weights, found)
+        rater.load_state_dict(weights, strict=False)
         return rater.to(device).eval()
+
+    def merge(self) -> Self:
+        """Fold the encoder's adapters into its weights; the scores stay the same.
+
+        ``encoder.model`` is then Hugging Face's own, without a trace of adapters: its ``state_dict`` fits transformers'
+        class. A rater without adapters is left as it is.
+
+        Raises:
+            ModelError: if the encoder has a soft prompt, which is no change of weights.
+        """
+        merge_adapters(self.encoder)
+        return self
 
     def parameter_table(self) -> list[ParameterCount]:
         """Return the parameters of each part that has any: stem, blocks, norm, mix, pooling, head.
 
-        What a shared head shares is one row; the rest of a head is one row per trait.
+        What all traits of a head share is one row, what a group shares one too; the rest is one row per trait.
         """
         return [
             *count_encoder(self.encoder),
-            *count_parts({} if self.layer_mix is None else {"layer mix": [self.layer_mix]}),
-            *count_parts({"pooling": [self.pooling]}),
+            *count_parts({"layer mix": [self.layer_mix], "pooling": [self.pooling]}),
             *count_head(self.head, self.traits),
         ]
 
     @classmethod
-    def _build(cls, config: RaterConfig, folder: Path) -> Self:
+    def _build(cls, config: RaterConfig, folder: Path, encoder: SpeechEncoder | None) -> Self:
         try:
             # the weights are random until the saved ones are read: leave the caller's random state as it was
             with torch.random.fork_rng(devices=[]):
-                encoder = build_from_architecture(asdict(config.encoder))
-                pooling = build_pooling(**config.pooling, width=encoder.width)
-                head = build_head(**config.head, width=encoder.width, n_traits=len(config.traits), scale=config.scale)
+                if encoder is None:
+                    encoder = build_from_architecture(asdict(config.encoder))
+                adapt_frozen(encoder)
+                add_again(encoder, config.adaptation)
+                encoder.changed = frozenset(config.changed)
+                width = build_layer_mix(config.layers, n_blocks=encoder.n_blocks, width=encoder.width).out_width
+                pooling = build_pooling(**config.pooling, width=width)
+                head = build_head(
+                    **config.head,
+                    width=pooling.out_width,
+                    frame_width=width,
+                    n_traits=len(config.traits),
+                    scale=config.scale,
+                )
                 return cls(
                     encoder,
                     layers=config.layers,
@@ -268,6 +330,7 @@ class SpeechRater(nn.Module):
                     thresholds=config.thresholds,
                 )
         except (
+            KeyError,
             TypeError,
             ValueError,
             RuntimeError,
@@ -275,22 +338,18 @@ class SpeechRater(nn.Module):
             raise RaterError(f"The rater in '{folder}' cannot be built: {cause}") from cause
 
     def _frames(self, waveforms: Tensor, n_samples: Tensor) -> tuple[Tensor, Tensor]:
-        depths: list[Depth]
-        depths = list(range(self.encoder.n_blocks + 1)) if self.layers == "weighted" else [self.layers]
-        values_at, is_real = self.encoder(waveforms, n_samples, depths)
-        values = [values_at[depth] for depth in depths]
-        return values[0] if self.layer_mix is None else self.layer_mix(values), is_real
+        depths = self.layer_mix.depths
+        frames_at = self.encoder(waveforms, n_samples, depths)
+        # the numbered depths, which alone are ever several, all have the same mask
+        return self.layer_mix([frames_at[depth].values for depth in depths]), frames_at[depths[0]].is_real
+
+    def _encode_windows(self, waveform: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Encode one recording window by window, so that an hour needs the memory of one window in the encoder."""
+        bounds = self.preprocessing.window_bounds(len(waveform))
+        return [self._frames(waveform[None, a:b], torch.tensor([b - a], device=waveform.device)) for a, b in bounds]
 
     def _embed_one(self, waveform: Tensor) -> Tensor:
-        """Embed one recording window by window, so that an hour needs the memory of one window."""
-        bounds = self.preprocessing.window_bounds(len(waveform))
-        parts = [self._frames(waveform[None, a:b], torch.tensor([b - a], device=waveform.device)) for a, b in bounds]
-        values, is_real = zip(*parts, strict=True)
-        embedding: Tensor = self.pooling(torch.cat(values, dim=1), torch.cat(is_real, dim=1))
-        return embedding
-
-    def _has_trained_encoder(self) -> bool:
-        return self.encoder.source.is_fine_tuned or self.encoder.first_changing_depth <= self.encoder.n_blocks
+        return self.head.layers.pool(self.pooling, *_join(self._encode_windows(waveform)))
 
     def _check_waveform(self, waveform: ArrayLike | Tensor, number: int) -> Tensor:
         samples = waveform if isinstance(waveform, Tensor) else torch.as_tensor(np.asarray(waveform))
@@ -308,12 +367,21 @@ class SpeechRater(nn.Module):
 
     def _check(self) -> None:
         encoder, given = self.encoder, self.preprocessing
-        if self.layers not in ("last", "weighted", *range(encoder.n_blocks + 1)):
+        if self.pooling.width != self.layer_mix.out_width:
             raise ModelError(
-                f"Unknown layers {self.layers!r}. Choose last, weighted, or a depth from 0 to {encoder.n_blocks}."
+                f"The pooling takes frames of width {self.pooling.width}, the layers {self.layers!r} of the encoder"
+                f" give {self.layer_mix.out_width}."
             )
-        if self.head.layers.width != encoder.width:
-            raise ModelError(f"The head takes width {self.head.layers.width}, the encoder gives {encoder.width}.")
+        for transformer in self.head.layers.transformers:
+            if transformer.width != self.pooling.width:
+                raise ModelError(
+                    f"The head's transformer takes frames of width {transformer.width}, the pooling"
+                    f" {self.pooling.width}."
+                )
+        if self.head.layers.width != self.pooling.out_width:
+            raise ModelError(
+                f"The head takes width {self.head.layers.width}, the pooling gives {self.pooling.out_width}."
+            )
         if self.head.layers.n_traits != len(set(self.traits)) or not self.traits:
             raise ModelError(f"The head rates {self.head.layers.n_traits} traits, the names are {list(self.traits)}.")
         if given.rate_hz != encoder.rate_hz:
@@ -332,6 +400,34 @@ class SpeechRater(nn.Module):
                 raise ModelError(f"A threshold is given for '{trait}', which is no trait.{suggest(trait, self.traits)}")
             if not 0 <= threshold <= 1:
                 raise ModelError(f"The threshold of '{trait}' must be a probability, got {threshold}.")
+
+
+def _load_base(config: RaterConfig, folder: Path) -> SpeechEncoder:
+    source = config.encoder
+    hint = "Give it: SpeechRater.from_pretrained(folder, encoder=load_encoder(...))."
+    missing = f"The rater in '{folder}' was saved without the weights of its encoder {source.name}"
+    if source.name.startswith("random:"):
+        raise RaterError(f"{missing}, whose seed is not known. {hint}")
+    try:
+        return load_encoder(source.name, revision=source.revision, normalize=source.normalize)
+    except EncoderError as cause:
+        raise RaterError(f"{missing}, which cannot be loaded. {cause} {hint}") from cause
+
+
+def _join(windows: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Return the frames of one recording's windows in one row, and which of them are real."""
+    values, is_real = zip(*windows, strict=True)
+    return torch.cat(values, dim=1), torch.cat(is_real, dim=1)
+
+
+@contextmanager
+def _eval_mode(module: nn.Module) -> Iterator[None]:
+    was_training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(was_training)
 
 
 def _own_storage(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

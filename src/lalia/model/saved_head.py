@@ -1,164 +1,100 @@
-"""A saved rater's pooling and head alone: their own folder, and how another rater takes them over, trait by trait."""
+"""A saved head: all that stands on an encoder's frames, alone in a folder or as part of a saved rater."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, Literal
 
-import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
-from lalia.errors import ModelError, list_some
-from lalia.model.heads import Head
-from lalia.model.pooling import Pooling
-from lalia.model.saved_rater import (
-    CONFIG_FILE,
-    FORMAT,
-    RaterConfig,
-    check_values,
-    find_rater,
-    read_values,
-    read_weights,
-)
+from lalia.errors import RaterError
+from lalia.model.saved_rater import CONFIG_FILE, find_rater, read_config, read_weights, write_folder
 from lalia.scale import Scale
 
-PARTS = ("pooling.", "head.")
+PREFIXES = ("pooling.", "head.")
 
 
 class HeadConfig(BaseModel):
-    """What ``config.json`` holds in the folder of a head alone; the fields are those of a rater's."""
+    """What ``config.json`` holds beside a head that was saved alone."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    holds: Literal["head"] = "head"
-    format: Literal[1] = FORMAT
+    format: Literal["head-1"] = "head-1"
+    """The version of this layout."""
     lalia: str
+    """The version of lalia that saved it."""
     traits: tuple[str, ...]
+    """The traits in the order of the head's outputs."""
     scale: Scale
+    """The rating scale."""
     pooling: dict[str, Any]
+    """The arguments of ``build_pooling``, without the width."""
     head: dict[str, Any]
-    thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]]
+    """The arguments of ``build_head``, without widths, traits and scale."""
+    thresholds: dict[str, float]
+    """Per trait, the probability from which on it counts as present."""
     weights_sha256: str
+    """The hash of the weights; ``model.safetensors`` carries it too."""
 
 
-class SavedHead(NamedTuple):
-    """A pooling and a head as they were saved.
+@dataclass(frozen=True)
+class SavedHead:
+    """A head as it was saved, pooling included.
 
     Args:
-        folder: where, for messages.
-        config: traits, scale, pooling and head; that of a whole rater has more.
-        weights: under ``pooling.`` and ``head.``.
+        config: its own, or that of the rater which it is a part of.
+        weights: by their names in the rater.
     """
 
-    folder: Path
-    config: HeadConfig | RaterConfig
+    config: Any
     weights: dict[str, Tensor]
 
 
-def read_head(folder: str | Path) -> SavedHead:
-    """Read the pooling and head in the folder of a saved head, of a rater, or of a run.
-
-    Raises:
-        RaterError: if files are missing, damaged, of another format, or do not fit each other.
-    """
-    found = find_rater(Path(folder))
-    values = read_values(found)
-    config: HeadConfig | RaterConfig
-    if values.get("holds") == "head":
-        config = check_values(HeadConfig, values, found / CONFIG_FILE)
-    else:
-        config = check_values(RaterConfig, values, found / CONFIG_FILE)
-    return choose_head(found, config, read_weights(found, config))
+def head_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return those of a rater's weights that belong to its head, pooling included."""
+    return {name: values for name, values in weights.items() if name.startswith(PREFIXES)}
 
 
-def choose_head(folder: Path, config: HeadConfig | RaterConfig, weights: Mapping[str, Tensor]) -> SavedHead:
-    """Return the pooling and the head among a rater's weights."""
-    return SavedHead(folder, config, {name: values for name, values in weights.items() if name.startswith(PARTS)})
-
-
-@torch.no_grad()
-def take_over(pooling: Pooling, head: Head, traits: Sequence[str], saved: SavedHead) -> tuple[str, ...]:
-    """Give a new pooling and head the saved weights: the pooling's, what traits share, and the traits of one name.
-
-    Traits that were not saved keep their new weights, saved ones that are not among the traits are left out.
+def write_head(folder: Path, config: HeadConfig, weights: Mapping[str, Tensor]) -> None:
+    """Write a head's folder through a temporary one beside it.
 
     Args:
-        pooling: changed in place.
-        head: changed in place; of the saved kind and sizes.
-        traits: of the new head, in its order.
-        saved: as ``read_head`` gives it.
-
-    Returns:
-        The traits that have their saved weights.
+        folder: its parents are made.
+        config: its ``weights_sha256`` is that of the weights.
+        weights: those of ``head_weights``, on the CPU, contiguous.
 
     Raises:
-        ModelError: if the saved weights are of other sizes, as those of a head for frames of another width are.
+        RaterError: if the folder cannot be written.
     """
-    parts = {
-        part: {name.removeprefix(part): values for name, values in saved.weights.items() if name.startswith(part)}
-        for part in PARTS
-    }
-    of_trait = {trait: number for number, trait in enumerate(saved.config.traits)}
-    chosen = choose_traits(head, traits, parts["head."], of_trait)
-    expected = {
-        f"{part}{name}": values
-        for part, module in zip(PARTS, (pooling, head), strict=True)
-        for name, values in module.state_dict().items()
-    }
-    found = {f"pooling.{name}": values for name, values in parts["pooling."].items()}
-    _check_shapes(expected, found | {f"head.{name}": values for name, values in chosen.items()}, saved.folder)
-    pooling.load_state_dict(parts["pooling."])
-    head.load_state_dict(chosen)
-    return tuple(trait for trait in traits if trait in of_trait)
+    write_folder(folder, config, weights)
 
 
-def choose_traits(
-    head: Head, traits: Sequence[str], saved: Mapping[str, Tensor], of_trait: Mapping[str, int]
-) -> dict[str, Tensor]:
-    """Return a head's weights with those of saved traits in place, matched by the traits' names.
+def read_head(folder: Path) -> SavedHead:
+    """Read the head in a folder: saved alone, or that of a saved rater, or of a run's.
 
-    What all traits share comes from the saved weights too.
-
-    Args:
-        head: whose weights the other traits keep; not changed.
-        traits: the names of its traits, in its order.
-        saved: the weights of a head of the same kind and sizes.
-        of_trait: the number of each saved trait among ``saved``; others there are left out.
-
-    Returns:
-        The weights of the head by their names in it, without those that ``saved`` should have and has not.
+    Raises:
+        RaterError: if there is none, or it cannot be read.
     """
-    # what is numbered by trait; everything else is shared, but for the rows of residual_sd
-    numbered = ("outputs.",) if head.layers.is_shared else ("outputs.", "layers.stacks.")
-    weights = {}
-    for name, values in head.state_dict().items():
-        prefix = next((each for each in numbered if name.startswith(each)), None)
-        if name == "residual_sd":
-            rows = [saved[name][of_trait[trait]] if trait in of_trait else values[i] for i, trait in enumerate(traits)]
-            weights[name] = torch.stack(rows)
-        elif prefix is None:
-            weights |= {name: saved[name]} if name in saved else {}
-        else:
-            number, _, rest = name.removeprefix(prefix).partition(".")
-            there = of_trait.get(traits[int(number)])
-            source = f"{prefix}{there}.{rest}"
-            if there is None:
-                weights[name] = values.clone()
-            elif source in saved:
-                weights[name] = saved[source]
-    return weights
+    path = folder / CONFIG_FILE
+    config: Any = _read_alone(path)
+    if config is None:
+        folder = find_rater(folder)
+        config = read_config(folder)
+    return SavedHead(config, head_weights(read_weights(folder, config)))
 
 
-def _check_shapes(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], folder: Path) -> None:
-    problems = [
-        f"{name} has shape {tuple(found[name].shape)} instead of {tuple(values.shape)}"
-        if name in found
-        else f"{name} is missing"
-        for name, values in expected.items()
-        if name not in found or found[name].shape != values.shape
-    ]
-    if problems:
-        raise ModelError(
-            f"The head saved in '{folder}' does not fit this encoder and these settings: {list_some(problems)}. A head"
-            " goes onto an encoder of the width that it was trained on."
-        )
+def _read_alone(path: Path) -> HeadConfig | None:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        # whatever is wrong with it, the reader of a rater says so
+        return None
+    if not isinstance(values, dict) or values.get("format") != "head-1":
+        return None
+    try:
+        return HeadConfig.model_validate(values)
+    except ValidationError as cause:
+        problems = [f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in cause.errors()]
+        raise RaterError(f"'{path}' cannot be used: {'; '.join(problems)}. Save the head again.") from cause

@@ -6,7 +6,7 @@ import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Final, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -22,8 +22,6 @@ from lalia.scale import Scale
 FORMAT: Final = 1
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-
-Config = TypeVar("Config", bound=BaseModel)
 
 
 class RaterConfig(BaseModel):
@@ -41,8 +39,8 @@ class RaterConfig(BaseModel):
     """The rating scale."""
     preprocessing: Preprocessing
     """From file to waveform."""
-    layers: Literal["last", "weighted"] | int
-    """Which depth is pooled."""
+    layers: str | int | tuple[int, ...]
+    """Which depths are pooled."""
     pooling: dict[str, Any]
     """The arguments of ``build_pooling``, without the width."""
     head: dict[str, Any]
@@ -51,19 +49,16 @@ class RaterConfig(BaseModel):
     """Per trait, the probability from which on it counts as present."""
     encoder: EncoderSource
     """The architecture of the encoder and where it comes from."""
+    adaptation: dict[str, Any] = Field(default_factory=dict)
+    """The adapters or the prompt that the encoder was given, empty for none."""
+    changed: tuple[str, ...] = ()
+    """The encoder's own parameters that training may have changed, by their paths in Hugging Face's model."""
+    holds_encoder: bool = True
+    """Whether ``model.safetensors`` holds the encoder's unchanged weights too."""
+    encoder_sha256: str | None = None
+    """The hash of the encoder's unchanged weights."""
     weights_sha256: str
     """The hash of all weights; ``model.safetensors`` carries it too, so that a mixed pair of files is noticed."""
-
-
-class SavedConfig(Protocol):
-    """Any ``config.json`` that was saved together with weights."""
-
-    @property
-    def weights_sha256(self) -> str:
-        """The hash of the weights."""
-
-    def model_dump(self, *, mode: Literal["json"]) -> dict[str, Any]:
-        """Return the values as JSON holds them."""
 
 
 def hash_weights(weights: Mapping[str, Tensor]) -> str:
@@ -75,7 +70,7 @@ def hash_weights(weights: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def write_rater(folder: Path, config: SavedConfig, weights: Mapping[str, Tensor]) -> None:
+def write_rater(folder: Path, config: RaterConfig, weights: Mapping[str, Tensor]) -> None:
     """Write a rater's folder through a temporary one beside it.
 
     A new folder appears complete or not at all. In a folder that exists the two files are replaced one after the
@@ -89,6 +84,11 @@ def write_rater(folder: Path, config: SavedConfig, weights: Mapping[str, Tensor]
     Raises:
         RaterError: if the folder cannot be written.
     """
+    write_folder(folder, config, weights)
+
+
+def write_folder(folder: Path, config: Any, weights: Mapping[str, Tensor]) -> None:
+    """Write a config and weights as ``write_rater`` does; the config is a pydantic model with ``weights_sha256``."""
     # not tempfile.mkdtemp: its folders are closed to everybody else, and a rename would keep that
     temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
     text = json.dumps(config.model_dump(mode="json"), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
@@ -139,23 +139,10 @@ def find_rater(folder: Path) -> Path:
 
 
 def read_config(folder: Path) -> RaterConfig:
-    """Read and check the ``config.json`` of a rater.
+    """Read and check ``config.json``.
 
     Raises:
-        RaterError: if it is no JSON, of another format, of a head alone, or lacks, misnames or misuses a key; all
-            problems are listed.
-    """
-    values = read_values(folder)
-    if values.get("holds") == "head":
-        raise RaterError(f"'{folder}' holds a head alone, without an encoder. Give it as model.head_from.")
-    return check_values(RaterConfig, values, folder / CONFIG_FILE)
-
-
-def read_values(folder: Path) -> dict[str, Any]:
-    """Read the values in ``config.json``, of which only the format has been checked.
-
-    Raises:
-        RaterError: if it is no JSON, or of another format.
+        RaterError: if it is no JSON, of another format, or lacks, misnames or misuses a key; all problems are listed.
     """
     path = folder / CONFIG_FILE
     try:
@@ -169,23 +156,14 @@ def read_values(folder: Path) -> dict[str, Any]:
             f"'{path}' has format {values['format']!r}, saved by lalia {values.get('lalia')}; this lalia reads format"
             f" {FORMAT}. Install the lalia that saved it, or a newer one."
         )
-    return values
-
-
-def check_values(model: type[Config], values: Mapping[str, Any], path: Path) -> Config:
-    """Return the values of a ``config.json`` as a type.
-
-    Raises:
-        RaterError: if it lacks, misnames or misuses a key; all problems are listed.
-    """
     try:
-        return model.model_validate(values)
+        return RaterConfig.model_validate(values)
     except ValidationError as cause:
         problems = [f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in cause.errors()]
         raise RaterError(f"'{path}' cannot be used: {'; '.join(problems)}. Save the rater again.") from cause
 
 
-def read_weights(folder: Path, config: SavedConfig) -> dict[str, Tensor]:
+def read_weights(folder: Path, config: Any) -> dict[str, Tensor]:
     """Read ``model.safetensors`` onto the CPU.
 
     Raises:

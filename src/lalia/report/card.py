@@ -1,120 +1,187 @@
-"""The model card of a saved rater: README.md as Hugging Face shows it, without ids, paths or audio."""
+"""The model card of a saved rater, in Hugging Face's format; what is not known stands there as a gap."""
 
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from lalia.files import write_text
-from lalia.model.encoders.base import EncoderSource
 from lalia.model.saved_rater import RaterConfig, find_rater, read_config
-from lalia.report import tables
-from lalia.report.contents import Contents, read_contents
 
 CARD_FILE = "README.md"
-# stands in the card until it is pushed to a repository
-REPOSITORY = "OWNER/NAME"
+GAP = "*to be filled in*"
 
-_TAGS = ["lalia", "speech", "clinical-speech", "speech-assessment"]
-_WHAT_COMES_OUT = {
-    "binary": "The score is the probability that the trait is present.",
-    "ordinal": "The score is the expected level, the level the highest one that is more likely reached than not.",
-    "regression": "The score is a value on the scale that may lie beyond its ends, the level the nearest one.",
-}
+_METRICS = ("auc", "balanced_accuracy", "spearman", "mae", "qwk")
 
 
-def write_card(run_folder: str | Path) -> Path:
-    """Write the model card of a finished run into its ``model`` folder, from the files of the run alone.
+def write_card(folder: str | Path) -> Path:
+    """Write the card of a rater into its folder, from the files of its run where it lies in one.
 
-    Returns:
-        The path of the card. The same files give the same bytes.
+    Args:
+        folder: of a run, or of the rater itself.
 
     Raises:
-        RunError: if a file of the run is missing or cannot be read.
-        RaterError: if the saved rater is missing or cannot be read.
+        RaterError: if there is no rater.
     """
-    folder = Path(run_folder)
-    path = find_rater(folder / "model") / CARD_FILE
-    write_text(path, render_card(read_config(path.parent), read_contents(folder)))
+    found = find_rater(Path(folder))
+    run = found.parent
+    path = found / CARD_FILE
+    write_text(path, render_card(read_config(found), _read(run / "manifest.json"), _read(run / "metrics.json")))
     return path
 
 
-def render_card(config: RaterConfig, contents: Contents | None = None) -> str:
-    """Return a model card in Markdown with Hugging Face's YAML header; what is not known stands in it as a gap.
+def render_card(config: RaterConfig, manifest: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    """Return the card as Markdown: no ids, no paths, no recordings.
 
     Args:
-        config: of the saved rater.
-        contents: of the run that it comes from; without them, data, results and seed are gaps.
+        config: of the rater.
+        manifest: of its run, empty where it is not known.
+        metrics: of its run, likewise.
     """
-    # Markdown, not HTML: names that could be read as either stand in code spans
-    templates = Environment(
-        loader=PackageLoader("lalia.report"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    templates.globals |= {"gap": _gap, "number": tables.format_number}
-    templates.filters["code"] = _code
-    return templates.get_template("card.md.jinja").render(
-        config=config,
-        repository=REPOSITORY,
-        header=_write_header(config.encoder),
-        traits=config.traits,
-        levels=[f"{level:g}" for level in config.scale.levels],
-        present_from=f"{config.scale.present_from:g}",
-        what_comes_out=_WHAT_COMES_OUT.get(config.head["kind"], ""),
-        encoder=_say_encoder(config.encoder),
-        layers={"last": "its last depth", "weighted": "a learned mix of all its depths"}.get(
-            str(config.layers), f"its depth {config.layers}"
-        ),
-        **_describe_run(contents),
+    return "\n".join(
+        [
+            "---",
+            yaml.safe_dump(_header(config), sort_keys=False, allow_unicode=True).rstrip(),
+            "---",
+            "",
+            f"# {' '.join(_plain(manifest.get('name', 'Speech rater')).split())}",
+            "",
+            f"Rates {len(config.traits)} perceptual traits of speech with [lalia]({_HOME}). Not a medical device.",
+            *_section("Intended use", _intended_use(config)),
+            *_section("How to use", _usage()),
+            *_section("Model", _model(config, manifest)),
+            *_section("Data", _data(manifest)),
+            *_section("Results", _results(config, metrics)),
+            *_section("Limits", _limits()),
+            *_section("Compute", _compute(manifest)),
+            "",
+        ]
     )
 
 
-def _describe_run(contents: Contents | None) -> dict[str, Any]:
-    """Return what the template shows of a run, by name; nothing of it where there is none."""
-    if contents is None:
-        return dict.fromkeys(("manifest", "flow", "split_hash", "part", "results", "adaptation", "n_speakers"))
-    manifest = contents.manifest
-    units = ((unit, tables.build_headline(contents, unit)) for unit in tables.UNITS)
-    rows = contents.predictions[contents.predictions["part"] == contents.part]
-    return {
-        "manifest": manifest,
-        "flow": manifest["flow"],
-        "split_hash": manifest["hashes"]["split"],
-        "part": contents.part,
-        "results": [(unit, table) for unit, table in units if table.groups],
-        "adaptation": f"{manifest['adaptation']['kind']}, {manifest['adaptation']['trainable_parameters']:,} of"
-        f" {manifest['adaptation']['parameters']:,} parameters trained",
-        "n_speakers": rows["speaker"].nunique(),
-    }
+_HOME = "https://pypi.org/project/lalia/"
 
 
-def _write_header(source: EncoderSource) -> str:
-    header: dict[str, Any] = {"library_name": "lalia", "pipeline_tag": "audio-classification", "tags": _TAGS}
-    if source.revision is not None:
-        header |= {"base_model": source.name, "base_model_relation": "finetune"}
-    text: str = yaml.safe_dump(header, sort_keys=False, allow_unicode=True)
-    return text.rstrip()
+def _header(config: RaterConfig) -> dict[str, Any]:
+    header: dict[str, Any] = {"library_name": "lalia", "pipeline_tag": "audio-classification"}
+    header["tags"] = ["lalia", "speech", "clinical-speech", "perceptual-rating"]
+    if config.encoder.revision is not None:
+        header["base_model"] = config.encoder.name
+    return header
 
 
-def _say_encoder(source: EncoderSource) -> str:
-    """Say where an encoder comes from; a folder stays unnamed, for it may bear a person's name."""
-    later = ", fine-tuned" if source.is_fine_tuned else ""
-    if source.revision is not None:
-        return f"[{source.name}](https://huggingface.co/{source.name}), revision `{source.revision}`{later}"
-    if source.name.startswith("random:"):
-        return f"a {source.family} that began with random weights{later}"
-    return f"a {source.family} from a local folder{later}. {_gap('where its weights come from')}"
+def _section(title: str, lines: Sequence[str]) -> list[str]:
+    return ["", f"## {title}", "", *lines]
 
 
-def _gap(what: str) -> str:
-    return f"**[to fill in: {what}]**"
+def _intended_use(config: RaterConfig) -> list[str]:
+    levels = ", ".join(f"{level:g}" for level in config.scale.levels)
+    return [
+        f"- Traits: {', '.join(map(_plain, config.traits))}",
+        f"- Scale: {levels}; a trait counts as present from {config.scale.present_from:g} on",
+        f"- Meant for: {GAP}",
+        f"- Not meant for: diagnosis or treatment without an expert; {GAP}",
+        f"- License: {GAP}",
+        f"- Contact: {GAP}",
+    ]
 
 
-def _code(name: str) -> str:
-    """Return a name as a code span that is safe in a table."""
-    plain = " ".join(name.split()).replace("`", "'").replace("|", "\\|")
-    return f"`{plain}`"
+def _usage() -> list[str]:
+    return [
+        "```python",
+        "from lalia import SpeechRater",
+        "",
+        'rater = SpeechRater.from_pretrained("a folder with these files")',
+        "scores = rater.score([waveform])     # 1-d arrays at rater.preprocessing.rate_hz",
+        "```",
+    ]
+
+
+def _model(config: RaterConfig, manifest: Mapping[str, Any]) -> list[str]:
+    source, adaptation = config.encoder, manifest.get("adaptation", {})
+    revision = f", revision {source.revision}" if source.revision else ""
+    trained = adaptation.get("trainable_parameters")
+    return [
+        f"- Encoder: {_plain(source.name)} ({source.family}{revision})",
+        f"- Adaptation: {adaptation.get('kind', GAP)}"
+        + ("" if trained is None else f", {trained:,} of {adaptation['parameters']:,} parameters trained"),
+        f"- Depths: {config.layers}; pooling: {config.pooling['kind']}; head: {config.head['kind']}",
+        f"- Recordings: {config.preprocessing.rate_hz} Hz, in windows of {config.preprocessing.window_seconds:g} s",
+        f"- Weights: SHA-256 {config.weights_sha256}",
+    ]
+
+
+def _data(manifest: Mapping[str, Any]) -> list[str]:
+    parts = manifest.get("flow", {}).get("parts", {})
+    hashes = manifest.get("hashes", {})
+    return [
+        "| part | recordings | speakers |",
+        "|---|---|---|",
+        *(f"| {name} | {counts['recordings']} | {counts['speakers']} |" for name, counts in parts.items()),
+        *([] if parts else [f"| {GAP} | {GAP} | {GAP} |"]),
+        "",
+        f"- Split: SHA-256 {hashes.get('split', GAP)}; no speaker is in two parts",
+        f"- Speakers, languages, recording conditions, raters and their training: {GAP}",
+        f"- Consent and licence of the recordings: {GAP}",
+    ]
+
+
+def _results(config: RaterConfig, metrics: Mapping[str, Any]) -> list[str]:
+    part = next((name for name in ("test", "validation") if name in metrics), None)
+    if part is None:
+        return [GAP]
+    traits = metrics[part]["recording"]["traits"]
+    rows = [(_plain(trait), traits.get(trait, {})) for trait in config.traits]
+    rows.append(("mean of the traits", metrics[part]["recording"]["macro"]))
+    for name, baseline in metrics[part].get("baselines", {}).items():
+        rows.append((f"{name} alone, mean", baseline["recording"]["macro"]))
+    return [
+        f"On the {part} part, by recording, with 95 % intervals over speakers:",
+        "",
+        f"| trait | {' | '.join(name.replace('_', ' ') for name in _METRICS)} |",
+        f"|---|{'---|' * len(_METRICS)}",
+        *(f"| {name} | {' | '.join(_cell(found.get(metric)) for metric in _METRICS)} |" for name, found in rows),
+        "",
+        f"- By age, sex, site and severity: {GAP}",
+    ]
+
+
+def _limits() -> list[str]:
+    return [
+        "- Scores hold for recordings like those above; other rooms, devices, languages and tasks were not tried.",
+        "- A number without its interval, or better than these on the same speakers, should not be believed.",
+        f"- Known failures: {GAP}",
+    ]
+
+
+def _compute(manifest: Mapping[str, Any]) -> list[str]:
+    versions, machine = manifest.get("versions", {}), manifest.get("machine", {})
+    shown = ", ".join(f"{name} {version}" for name, version in versions.items()) or GAP
+    return [
+        f"- Trained in {manifest.get('seconds', GAP)} s on {machine.get('cores', GAP)} cores"
+        f" ({machine.get('processor', GAP)})",
+        f"- lalia {manifest.get('lalia', GAP)}; {shown}",
+        f"- Seed {manifest.get('seed', GAP)}",
+    ]
+
+
+def _cell(metric: Mapping[str, Any] | None) -> str:
+    if metric is None or metric["value"] is None:
+        return "-"
+    if metric.get("low") is None:
+        return f"{metric['value']:.2f}"
+    return f"{metric['value']:.2f} ({metric['low']:.2f} to {metric['high']:.2f})"
+
+
+def _plain(text: object) -> str:
+    """Return a name that means nothing in Markdown or HTML."""
+    return "".join(letter if letter.isalnum() or letter in " ._-/:,+" else " " for letter in str(text))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return values

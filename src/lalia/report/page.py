@@ -1,6 +1,6 @@
 """The report: one HTML file that shows a run, without network, script or model."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from markupsafe import Markup
 from lalia.files import write_text
 from lalia.report import pictures, tables
 from lalia.report.contents import Contents, read_contents
-from lalia.settings import RandomEncoder
+from lalia.settings import HeadSettings, RandomEncoder
 
 _ADAPTATIONS = {
     "frozen": "the encoder stays as it was; only what stands on it was trained",
@@ -111,19 +111,18 @@ def _say_asked(contents: Contents) -> list[tuple[str, str]]:
     model, scale = settings.model, contents.scale
     adaptation = manifest["adaptation"]
     trained, parameters = adaptation["trainable_parameters"], adaptation["parameters"]
-    layers = {"last": "its last depth", "weighted": "a learned mix of all its depths"}.get(
-        str(model.layers), f"its depth {model.layers}"
-    )
     asked = [
         ("Encoder", _say_encoder(contents)),
         ("Adaptation", f"{_ADAPTATIONS.get(adaptation['kind'], adaptation['kind'])} ({adaptation['kind']})"),
         ("Trained", f"{trained:,} of {parameters:,} parameters ({trained / max(parameters, 1):.1%})"),
-        ("On the encoder", f"{layers}, {model.pooling.kind} pooling over time, a head of kind {model.head.kind}"),
+        (
+            "On the encoder",
+            f"{_say_layers(model.layers)}, {model.pooling.kind.replace('_', ' ')} pooling over time,"
+            f" {_say_head(model.head)}",
+        ),
         ("Traits", ", ".join(contents.traits)),
         ("Rating scale", f"{', '.join(contents.level_names)}; a trait counts as present from {scale.present_from:g}"),
     ]
-    if manifest.get("started_from"):
-        asked.insert(1, ("Started from", _say_start(contents)))
     if settings.data.raters is not None:
         asked.append(("Several raters", f"the rating of a recording is their {settings.data.combine}"))
     if settings.data.tasks:
@@ -134,19 +133,37 @@ def _say_asked(contents: Contents) -> list[tuple[str, str]]:
     return asked
 
 
+def _say_layers(layers: int | str | Sequence[int]) -> str:
+    match layers:
+        case "last":
+            return "its last depth"
+        case "weighted":
+            return "a learned mix of all its depths"
+        case str():
+            return f"its last {layers.removeprefix('last-')} depths side by side"
+        case int():
+            return f"its depth {layers}" if layers >= 0 else f"its depth {layers} (counted from the end)"
+    return f"its depths {', '.join(map(str, layers))} side by side"
+
+
+def _say_head(head: HeadSettings) -> str:
+    if head.groups:
+        groups = [f"{name} ({', '.join(traits)})" for name, traits in head.groups.items()]
+        shared = f" whose traits share layers in the groups {', '.join(groups)}"
+    else:
+        shared = "" if head.shared else " with layers of its own for each trait"
+    before = "a small transformer before the pooling, " if head.transformer else ""
+    return f"{before}a head of kind {head.kind}{shared}"
+
+
 def _say_encoder(contents: Contents) -> str:
     encoder, asked = contents.manifest["encoder"], contents.settings.model.encoder
     if isinstance(asked, RandomEncoder):
         return f"a small {asked.random} ({asked.layers} blocks of width {asked.width}) that began with random weights"
     revision = f", revision {encoder['revision']}" if encoder.get("revision") else ""
-    before = ", fine-tuned in an earlier run" if encoder.get("is_fine_tuned") else ""
+    has_trained = encoder.get("is_fine_tuned") or contents.settings.model.start_from
+    before = ", fine-tuned in an earlier run" if has_trained else ""
     return f"{_last_part(encoder['name'])}{revision}{before}"
-
-
-def _say_start(contents: Contents) -> str:
-    what = "a saved rater" if contents.settings.model.start_from else "the pooling and head of a saved rater"
-    kept = contents.manifest["started_from"]["kept_traits"]
-    return f"{what}; the heads of {', '.join(kept)} were kept" if kept else f"{what}; the head of every trait is new"
 
 
 def _summarise(contents: Contents) -> list[str]:
@@ -189,7 +206,7 @@ def _show_settings(contents: Contents) -> str:
     data["exclude"] = [contents.name(recording) for recording in data["exclude"]]
     if "path" in split:
         split["path"] = _last_part(split["path"])
-    for key in ("encoder", "download_dir", "start_from", "head_from"):
+    for key in ("encoder", "download_dir"):
         if isinstance(model[key], str):
             model[key] = _last_part(model[key])
     text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)

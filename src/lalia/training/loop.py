@@ -26,9 +26,13 @@ from lalia.training.checkpoint import (
 )
 from lalia.training.interrupt import StopRequest, stop_requests
 from lalia.training.optimizer import parameter_groups, rate_factor
+from lalia.training.unfreezing import GradualUnfreezing
 from lalia.training.validation import HIGHER_IS_BETTER, validate
 
 Row = dict[str, float | int | bool | None]
+
+# with layer decay, the rate of the last block
+RATE_COLUMNS = {"rest": "learning_rate", "encoder": "encoder_learning_rate", "adapter": "adapter_learning_rate"}
 
 
 @dataclass(frozen=True)
@@ -84,8 +88,11 @@ def fit(
     session = _Session(rater, train, validation, settings, seed, checkpoints, progress or Progress())
     if resume:
         session.restore()
-    with stop_requests() as request:
-        stopped = session.run(request)
+    try:
+        with stop_requests() as request:
+            stopped = session.run(request)
+    finally:
+        session.unfreezing.end()
     last = session.weights()
     session.use_best()
     position = session.position
@@ -109,12 +116,19 @@ class _Session:
             rater,
             learning_rate=settings.learning_rate,
             encoder_learning_rate=settings.encoder_learning_rate,
+            adapter_learning_rate=settings.adapter_learning_rate,
             weight_decay=settings.weight_decay,
+            layer_decay=settings.layer_decay,
         )
         if not groups:
             raise TrainingError("Nothing in the rater trains: every parameter is frozen.")
         if not len(train):
             raise TrainingError("The training part has no rated recording.")
+        self.changeable = {name for name, each in rater.named_parameters() if each.requires_grad}
+        self.unfreezing = GradualUnfreezing(rater.encoder, settings.unfreeze_every)
+        self.ranks = rater.encoder.ranks
+        if self.ranks is not None and settings.unfreeze_every is not None:
+            raise TrainingError("AdaLoRA shares its ranks among all blocks: train them all, with unfreeze_every null.")
         torch.manual_seed(seed)
         self.accelerator = Accelerator()
         optimizer = torch.optim.AdamW(groups)
@@ -149,6 +163,8 @@ class _Session:
         self.best = found.best
         self._load_weights(found.model)
         restore_optimizer(self.optimizer, found.optimizer)
+        if self.ranks is not None:
+            self.ranks.restore(found.adaptation, self.steps)
         restore_generators(found.generators)
         self.progress.say(f"Resuming in epoch {self.position.epoch}, after step {self.position.step}.")
 
@@ -165,6 +181,7 @@ class _Session:
 
     def _train_epoch(self, request: StopRequest) -> None:
         position = self.position
+        self.unfreezing.begin_epoch(position.epoch)
         self.rater.train()
         steps = self._steps_in(position.epoch)
         self.progress.start(f"epoch {position.epoch} of {self.settings.epochs}", steps)
@@ -199,9 +216,13 @@ class _Session:
                 )
             self.accelerator.backward(loss / n_ratings)
             loss_sum += loss.item()
+        if self.ranks is not None:
+            self.accelerator.backward(self.ranks.penalty())
         if self.settings.clip_norm is not None:
             self.accelerator.clip_grad_norm_(self.rater.parameters(), self.settings.clip_norm)
         self.optimizer.step()
+        if self.ranks is not None:
+            self.ranks.after_step(self.position.step, self.steps)
         self.optimizer.zero_grad()
         self.position.loss_sum += loss_sum
         self.position.n_ratings += n_ratings
@@ -219,9 +240,9 @@ class _Session:
         row: Row = {"epoch": position.epoch, "train_loss": position.loss_sum / position.n_ratings}
         if len(self.validation):
             row |= validate(self.accelerator.unwrap_model(self.rater), self.validation, self.settings)
-        rates = {group["part"]: group["lr"] for group in self.optimizer.param_groups}
-        row["learning_rate"] = rates.get("rest")
-        row["encoder_learning_rate"] = rates.get("encoder")
+        for part, column in RATE_COLUMNS.items():
+            rates = [group["lr"] for group in self.optimizer.param_groups if group["part"] == part]
+            row[column] = max(rates, default=None)
         row["seconds"] = round(position.seconds, 3)
         row["audio_seconds_per_second"] = round(sum(self.dataset.seconds) / max(position.seconds, 1e-9), 1)
         value = _watched(row, self.settings.early_stopping)
@@ -245,6 +266,7 @@ class _Session:
                 model=self.weights(),
                 best=self.best,
                 optimizer=self.optimizer.optimizer,
+                adaptation={} if self.ranks is None else self.ranks.state(),
             )
         if request.signal_number:
             saved = "The state is saved: go on with --resume." if self.checkpoints else "No state was saved."
@@ -259,7 +281,7 @@ class _Session:
     def weights(self) -> dict[str, Tensor]:
         """Copy all that training can change: trainable parameters and buffers."""
         rater = self.accelerator.unwrap_model(self.rater)
-        frozen = {name for name, parameter in rater.named_parameters() if not parameter.requires_grad}
+        frozen = {name for name, _ in rater.named_parameters()} - self.changeable
         return {name: value.detach().cpu().clone() for name, value in rater.state_dict().items() if name not in frozen}
 
     def _load_weights(self, weights: dict[str, Tensor]) -> None:

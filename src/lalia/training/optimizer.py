@@ -6,6 +6,7 @@ from typing import Literal
 
 from torch import nn
 
+from lalia.model.encoders.module_tree import added_parameters
 from lalia.model.rater import SpeechRater
 
 Schedule = Literal["cosine", "linear", "constant", "exponential"]
@@ -15,39 +16,74 @@ EXPONENTIAL_END = 0.01
 
 
 def parameter_groups(
-    rater: SpeechRater, *, learning_rate: float, encoder_learning_rate: float, weight_decay: float
+    rater: SpeechRater,
+    *,
+    learning_rate: float,
+    encoder_learning_rate: float,
+    weight_decay: float,
+    adapter_learning_rate: float | None = None,
+    layer_decay: float = 1.0,
 ) -> list[dict[str, object]]:
     """Sort every trainable parameter into exactly one group of the optimiser.
 
-    The encoder has its own rate. Weights of linear and convolution layers decay; norms, biases and mixes do not.
+    The encoder's own weights have their rate and what was added to it, adapters and prompts, have another. Weights of
+    linear and convolution layers decay; norms, biases, mixes, prompts and the factors of IA3 and AdaLoRA do not.
+
+    Args:
+        rater: what has ``requires_grad`` trains.
+        learning_rate: of all but the encoder.
+        encoder_learning_rate: of the encoder's own weights.
+        weight_decay: AdamW's.
+        adapter_learning_rate: of what was added to the encoder; None takes ``learning_rate``.
+        layer_decay: the rate in the encoder at depth d is multiplied by this to the power of ``n_blocks`` - d.
 
     Returns:
-        Groups with ``params``, ``names``, ``lr``, ``base_rate`` and ``weight_decay``, those with no parameter left out.
+        Groups with ``params``, ``names``, ``lr``, ``base_rate``, ``part`` (encoder, adapter or rest) and
+        ``weight_decay``, the highest depth first.
     """
-    groups: list[dict[str, object]] = []
-    for part, rate in (("encoder", encoder_learning_rate), ("rest", learning_rate)):
-        for decays in (True, False):
-            named = [
-                (name, parameter)
-                for name, parameter in _trainable(rater)
-                if name.startswith("encoder.") == (part == "encoder") and (parameter.ndim > 1) == decays
-            ]
-            if named:
-                groups.append(
-                    {
-                        "params": [parameter for _, parameter in named],
-                        "names": [name for name, _ in named],
-                        "lr": rate,
-                        "base_rate": rate,
-                        "part": part,
-                        "weight_decay": weight_decay if decays else 0.0,
-                    }
-                )
-    return groups
+    rates = {
+        "encoder": encoder_learning_rate,
+        "adapter": learning_rate if adapter_learning_rate is None else adapter_learning_rate,
+        "rest": learning_rate,
+    }
+    encoder = rater.encoder
+    depth_of = {f"encoder.model.{path}": encoder.depth_of(path) for path, _ in encoder.model.named_parameters()}
+    added = {f"encoder.model.{path}" for path in added_parameters(encoder.model)}
+    if encoder.prompt is not None:
+        prompts = [f"prompt.{name}" for name, _ in encoder.prompt.named_parameters()]
+        depth_of |= {f"encoder.{path}": encoder.depth_of(path) for path in prompts}
+        added |= {f"encoder.{path}" for path in prompts}
+    grouped: dict[tuple[str, float, float], list[tuple[str, nn.Parameter]]] = {}
+    for name, parameter in _trainable(rater):
+        part = "adapter" if name in added else "encoder" if name in depth_of else "rest"
+        below_the_last = encoder.n_blocks - depth_of.get(name, encoder.n_blocks)
+        rate = rates[part] * layer_decay**below_the_last
+        decay = weight_decay if _is_weight(name, parameter) else 0.0
+        grouped.setdefault((part, rate, decay), []).append((name, parameter))
+    order = list(rates)
+    return [
+        {
+            "params": [parameter for _, parameter in named],
+            "names": [name for name, _ in named],
+            "lr": rate,
+            "base_rate": rate,
+            "part": part,
+            "weight_decay": decay,
+        }
+        for (part, rate, decay), named in sorted(
+            grouped.items(), key=lambda each: (order.index(each[0][0]), -each[0][1], -each[0][2])
+        )
+    ]
 
 
 def _trainable(rater: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     return ((name, parameter) for name, parameter in rater.named_parameters() if parameter.requires_grad)
+
+
+def _is_weight(name: str, parameter: nn.Parameter) -> bool:
+    # IA3's factors would decay from one to nothing, and a prompt is an input
+    is_factor = ".ia3_l." in name or ".lora_E." in name or name.startswith("encoder.prompt.")
+    return parameter.ndim > 1 and not is_factor
 
 
 def rate_factor(step: int, *, steps: int, warmup: float, schedule: Schedule) -> float:

@@ -1,15 +1,20 @@
 """What every speech encoder offers: a stem, numbered blocks, and a mask of the frames that hold speech."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from lalia.errors import EncoderError
+from lalia.model.encoders.module_tree import find_blocks, topmost_without, wraps_layer
+from lalia.model.soft_prompt import SoftPrompt
+
+if TYPE_CHECKING:
+    from lalia.model.rank_allocation import RankAllocation
 
 Depth = int | Literal["last"]
 
@@ -31,13 +36,15 @@ class EncoderSource:
     """Where an encoder comes from, and all that is needed to build it again without its weights.
 
     Args:
-        family: wav2vec2, hubert, wavlm or whisper.
+        family: the architecture's name, Hugging Face's ``model_type``.
         name: the Hugging Face id, the folder's name, or ``random``.
         revision: the commit of a Hugging Face id, None for a folder or random weights.
         architecture: the architecture's own config, as JSON.
         normalize: whether the encoder wants waveforms of zero mean and unit variance.
         rate_hz: of the waveforms.
-        spectrogram: Whisper's ``n_fft`` and ``hop_length``, empty elsewhere.
+        features: how a waveform becomes what the stem takes, as Hugging Face's preprocessor_config.json says it; empty
+            where the stem takes the waveform itself.
+        context: Whisper's, ``full`` or ``clip``.
         is_fine_tuned: whether training has changed the encoder since.
     """
 
@@ -47,15 +54,17 @@ class EncoderSource:
     architecture: dict[str, Any]
     normalize: bool
     rate_hz: int = 16_000
-    spectrogram: dict[str, int] = field(default_factory=dict)
+    features: dict[str, Any] = field(default_factory=dict)
+    context: Literal["full", "clip"] = "full"
     is_fine_tuned: bool = False
 
 
 class SpeechEncoder(nn.Module, ABC):
     """A stem (waveforms to frames, depth 0) and blocks (depths 1 to ``n_blocks``, as Hugging Face's hidden states).
 
-    The modules are Hugging Face's own, called one by one. This leaves out LayerDrop, SpecAugment and the strided
-    adapter behind some wav2vec 2.0 models, so every depth is there in training too, and with the same length.
+    The modules are Hugging Face's own. Where the blocks are is read off the module tree; what comes before them is the
+    stem. They are called one by one, which leaves out LayerDrop, SpecAugment and the strided adapter behind some
+    models, so every depth is there in training too, and with the same length.
 
     What a window's real frames hold does not depend on the other windows of a batch or on the padding.
 
@@ -64,17 +73,24 @@ class SpeechEncoder(nn.Module, ABC):
             :mod:`lalia.model.adapt` says what trains.
         source: where it comes from.
         width: of the frames.
-        min_samples: the shortest waveform that gives a frame.
+        min_samples: the shortest waveform that gives a frame; None finds it by ``count_frames``.
         max_samples: the longest waveform, None where there is no limit.
 
     Attributes:
-        last_depth_is_normalized: whether the output norm belongs to the last depth, as in Whisper, or only to the
+        last_depth_is_normalized: whether the output modules belong to the last depth, as in Whisper, or only to the
             encoder's own output, as in pre-norm models.
+        takes_prompt: whether learned vectors can stand before the frames; False where the blocks take every position
+            for one of a frame.
         first_changing_depth: the lowest depth whose values can change in training, ``n_blocks + 1`` if none can. All
             below it runs without gradients and in eval mode.
+        prompt: learned vectors before the frames of depth 0, None without.
+        added: what adapters or a prompt were added, as JSON; all that is needed to add them again.
+        ranks: what AdaLoRA does around each optimiser step, None without it.
+        changed: the paths of Hugging Face's own parameters that trained earlier and so may differ from the checkpoint.
     """
 
-    last_depth_is_normalized = False
+    last_depth_is_normalized: ClassVar[bool] = False
+    takes_prompt: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -82,40 +98,48 @@ class SpeechEncoder(nn.Module, ABC):
         source: EncoderSource,
         *,
         width: int,
-        min_samples: int,
-        max_samples: int | None,
+        min_samples: int | None = None,
+        max_samples: int | None = None,
     ) -> None:
         super().__init__()
         self.model: Any = model.requires_grad_(False)
+        self._blocks_path = find_blocks(self.model)
         self.source = source
         self.family = source.family
         self.normalize = source.normalize
         self.width = width
         self.rate_hz = source.rate_hz
-        self.min_samples = min_samples
+        self.min_samples = self._find_shortest() if min_samples is None else min_samples
         self.max_samples = max_samples
         self.first_changing_depth = self.n_blocks + 1
+        self.prompt: SoftPrompt | None = None
+        self.added: dict[str, Any] = {}
+        self.ranks: RankAllocation | None = None
+        self.changed: frozenset[str] = frozenset()
         self.eval()
 
     @property
-    @abstractmethod
     def blocks(self) -> nn.ModuleList:
-        """The blocks, that of depth 1 first."""
+        """The blocks, that of depth 1 first; none where the module tree shows none."""
+        if self._blocks_path is None:
+            return nn.ModuleList()
+        blocks: nn.ModuleList = self.model.get_submodule(self._blocks_path)
+        return blocks
 
     @property
-    @abstractmethod
+    def output_modules(self) -> Sequence[nn.Module]:
+        """What follows the last block, such as a final norm; counted as part of the last depth."""
+        return []
+
+    @property
     def stem_modules(self) -> Sequence[nn.Module]:
-        """The modules up to depth 0."""
-
-    @property
-    @abstractmethod
-    def output_norm(self) -> nn.Module | None:
-        """The normalisation after the last block, which counts as part of that depth; None where there is none."""
+        """The modules up to depth 0: all but the blocks and what follows them."""
+        return topmost_without(self.model, [self.blocks, *self.output_modules])
 
     @property
     def fixed_parameters(self) -> frozenset[str]:
-        """The paths of parameters that a full adaptation leaves as they are."""
-        return frozenset()
+        """The paths of parameters that a full adaptation leaves as they are: SpecAugment's, which is left out."""
+        return frozenset({"masked_spec_embed"})
 
     @abstractmethod
     def count_frames(self, n_samples: Tensor) -> Tensor:
@@ -133,17 +157,21 @@ class SpeechEncoder(nn.Module, ABC):
             EncoderError: if a window is shorter than ``min_samples`` or longer than ``max_samples``.
         """
 
-    @abstractmethod
-    def context(self, frames: Frames) -> Any:
-        """Return what the blocks share: the attention mask, WavLM's relative positions."""
+    def context(self, frames: Frames) -> dict[str, Any]:
+        """Return what the blocks share, by the names of their arguments: the attention mask, relative positions."""
+        return {"attention_mask": frames.is_real[:, None, None, :]}
 
-    @abstractmethod
-    def block(self, depth: int, values: Tensor, context: Any) -> Tensor:
+    def block(self, depth: int, values: Tensor, context: Mapping[str, Any]) -> Tensor:
         """Return the values of a depth, 1 to ``n_blocks``, from those of the depth below it."""
+        output: Tensor | tuple[Tensor, ...] = self.blocks[depth - 1](values, **context)
+        # some layers also hand on attention weights or a position bias
+        values = output[0] if isinstance(output, tuple) else output
+        is_output = depth == self.n_blocks and self.last_depth_is_normalized
+        return self._follow_blocks(values) if is_output else values
 
-    @abstractmethod
-    def finish(self, values: Tensor) -> Tensor:
-        """Return the encoder's own output, Hugging Face's ``last_hidden_state``, from the values of the last depth."""
+    def finish(self, frames: Frames) -> Frames:
+        """Return the encoder's own output, Hugging Face's ``last_hidden_state``, from the frames of the last depth."""
+        return frames if self.last_depth_is_normalized else Frames(self._follow_blocks(frames.values), frames.is_real)
 
     @property
     def n_blocks(self) -> int:
@@ -155,10 +183,8 @@ class SpeechEncoder(nn.Module, ABC):
         """The device of the parameters."""
         return next(self.parameters()).device
 
-    def forward(
-        self, waveforms: Tensor, n_samples: Tensor, depths: Sequence[Depth]
-    ) -> tuple[dict[Depth, Tensor], Tensor]:
-        """Return the frames of the asked depths, and which of them are real.
+    def forward(self, waveforms: Tensor, n_samples: Tensor, depths: Sequence[Depth]) -> dict[Depth, Frames]:
+        """Return the frames of the asked depths.
 
         Args:
             waveforms: at ``rate_hz``, padded behind, shape (windows, samples).
@@ -167,32 +193,52 @@ class SpeechEncoder(nn.Module, ABC):
                 models is the last depth normalised.
 
         Returns:
-            The values of each depth, shape (windows, time, width), undefined on padding; and ``is_real``, shape
-            (windows, time).
+            For each depth its frames, undefined on padding. All numbered depths have the same mask.
 
         Raises:
             EncoderError: if there is no such depth, or a window is too short or too long.
         """
-        highest = self._check_depths(depths)
-        values_at: dict[Depth, Tensor] = {}
+        self.check_depths(depths)
         with self._gradients_at(0):
             frames = self.stem(waveforms, n_samples)
-        with self._gradients_at(1):
-            context = self.context(frames)
-        values = frames.values
-        for depth in range(highest + 1):
-            if depth > 0:
-                with self._gradients_at(depth):
-                    values = self.block(depth, values, context)
-            if depth in depths:
-                values_at[depth] = values
+        return self.frames_from(0, frames, depths)
+
+    def frames_from(self, depth: int, frames: Frames, depths: Sequence[Depth]) -> dict[Depth, Frames]:
+        """Return the frames of the asked depths from those of a depth that is not above them.
+
+        Args:
+            depth: of the frames, 0 to ``n_blocks``.
+            frames: as ``forward`` gives them for that depth.
+            depths: as for ``forward``, none below ``depth``.
+
+        Raises:
+            EncoderError: if there is no such depth, one lies below ``depth``, or a soft prompt would have to be there
+                already.
+        """
+        highest = self.check_depths(depths, lowest=depth)
+        if self.prompt is not None and depth > 0:
+            raise EncoderError(f"With a soft prompt frames are computed from those of depth 0, not of depth {depth}.")
+        found: dict[Depth, Frames] = {}
+        with self._gradients_at(depth + 1):
+            inner = frames if self.prompt is None else Frames(*self.prompt.put_before(*frames))
+            context = self.context(inner)
+        for number in range(depth, highest + 1):
+            if number > depth:
+                with self._gradients_at(number):
+                    values = inner.values if self.prompt is None else self.prompt.renew(number, inner.values)
+                    inner = Frames(self.block(number, values, context), inner.is_real)
+            if number in depths:
+                found[number] = self._without_prompt(inner) if number > depth else frames
         if "last" in depths:
             with self._gradients_at(self.n_blocks):
-                values_at["last"] = self.finish(values)
-        return values_at, frames.is_real
+                found["last"] = self.finish(self._without_prompt(inner))
+        return found
 
     def train(self, mode: bool = True) -> "SpeechEncoder":
-        """Set training mode where something trains; what is frozen stays in eval mode, without dropout."""
+        """Set training mode where something trains; what is frozen stays in eval mode, without dropout.
+
+        A block with adapters is in training mode as a whole: what they learn is an update of the block.
+        """
         super().train(False)
         self.training = mode
         if mode:
@@ -201,19 +247,28 @@ class SpeechEncoder(nn.Module, ABC):
             for depth, module in [*stem, *enumerate(self.blocks, start=1)]:
                 trains = stem_trains if depth == 0 else has_trainable(module)
                 if trains and depth >= self.first_changing_depth:
-                    _set_training(module)
+                    _set_training(module, whole=any(wraps_layer(each) for each in module.modules()))
         return self
 
+    def adaptable(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield all parameters that can train with their paths: within ``model``, or ``prompt.`` and the rest."""
+        yield from self.model.named_parameters()
+        if self.prompt is not None:
+            yield from self.prompt.named_parameters(prefix="prompt")
+
     def depth_of(self, path: str) -> int:
-        """Return the depth at which a parameter or module first acts, from its path within ``model``."""
-        for depth, block in enumerate(self.blocks, start=1):
-            prefix = self.path_of(block)
-            if path == prefix or path.startswith(f"{prefix}."):
-                return depth
-        norm = self.output_norm
-        if norm is not None and (path + ".").startswith(f"{self.path_of(norm)}."):
-            return self.n_blocks
-        return 0
+        """Return the depth at which a parameter or module first acts, from its path as ``adaptable`` gives it."""
+        if path.startswith("prompt."):
+            # prompt.vectors.0 is what the first block takes in
+            return int(path.split(".")[2]) + 1
+        if self._blocks_path is not None and path.startswith(f"{self._blocks_path}."):
+            return int(path.removeprefix(f"{self._blocks_path}.").partition(".")[0]) + 1
+        return self.n_blocks if self.is_behind_blocks(path) else 0
+
+    def is_behind_blocks(self, path: str) -> bool:
+        """Return whether a parameter or module belongs to ``output_modules``."""
+        behind = [self.path_of(module) for module in self.output_modules]
+        return any(f"{path}.".startswith(f"{each}.") for each in behind)
 
     def path_of(self, wanted: nn.Module) -> str:
         """Return the path of a module within ``model``."""
@@ -245,13 +300,35 @@ class SpeechEncoder(nn.Module, ABC):
             )
         return lengths
 
-    def _check_depths(self, depths: Iterable[Depth]) -> int:
+    def check_depths(self, depths: Iterable[Depth], lowest: int = 0) -> int:
+        """Return the highest of the depths as a number.
+
+        Raises:
+            EncoderError: if there is no such depth, or one lies below ``lowest``.
+        """
+        depths = list(depths)
         wrong = [depth for depth in depths if depth != "last" and depth not in range(self.n_blocks + 1)]
         if wrong:
             raise EncoderError(
                 f"{self.source.name} has no depth {wrong[0]!r}: it has 0 (the stem) to {self.n_blocks}, and 'last'."
             )
+        below = [depth for depth in depths if depth != "last" and depth < lowest]
+        if below:
+            raise EncoderError(f"Depth {below[0]} cannot be computed from the frames of depth {lowest}.")
         return max((self.n_blocks if depth == "last" else depth for depth in depths), default=0)
+
+    def _follow_blocks(self, values: Tensor) -> Tensor:
+        for module in self.output_modules:
+            values = module(values)
+        return values
+
+    def _find_shortest(self) -> int:
+        # a frame is never made of more than a second
+        counts = self.count_frames(torch.arange(1, self.rate_hz + 1))
+        return int((counts > 0).int().argmax()) + 1
+
+    def _without_prompt(self, frames: Frames) -> Frames:
+        return frames if self.prompt is None else Frames(*(self.prompt.strip(each) for each in frames))
 
     def _gradients_at(self, depth: int) -> AbstractContextManager[Any]:
         return torch.set_grad_enabled(torch.is_grad_enabled() and depth >= self.first_changing_depth)
@@ -262,15 +339,15 @@ def has_trainable(module: nn.Module) -> bool:
     return any(parameter.requires_grad for parameter in module.parameters())
 
 
-def _set_training(module: nn.Module) -> None:
+def _set_training(module: nn.Module, whole: bool) -> None:
     # BatchNorm in training would make a score depend on the other recordings of the batch
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
         return
     module.training = True
     for child in module.children():
         # dropout has no parameters: it follows the module that holds it
-        if has_trainable(child) or next(child.parameters(), None) is None:
-            _set_training(child)
+        if whole or has_trainable(child) or next(child.parameters(), None) is None:
+            _set_training(child, whole)
 
 
 def mask_up_to(lengths: Tensor, width: int) -> Tensor:

@@ -61,9 +61,9 @@ def encode(
             n_samples = torch.tensor([len(tensors[index]) for index in batch])
             with torch.no_grad():
                 padded = pad_sequence([tensors[index] for index in batch], batch_first=True)
-                values_at, is_real = encoder(padded, n_samples, wanted)
+                frames_at = encoder(padded, n_samples, wanted)
             for row, index in enumerate(batch):
-                encoded[index] = {depth: values[row, is_real[row]] for depth, values in values_at.items()}
+                encoded[index] = {depth: frames.values[row, frames.is_real[row]] for depth, frames in frames_at.items()}
     finally:
         encoder.train(was_training)
     return encoded

@@ -7,8 +7,10 @@ from typing import Literal
 
 from torch import Tensor
 
+from lalia.errors import RaterError
+from lalia.model.adapters import add_again, merge_adapters
 from lalia.model.encoders.base import SpeechEncoder
-from lalia.model.encoders.families import build_from_architecture
+from lalia.model.encoders.from_config import build_from_architecture
 from lalia.model.saved_rater import RaterConfig, check_weights, find_rater, read_config, read_weights
 
 
@@ -16,11 +18,11 @@ def read_fine_tuned(folder: Path, normalize: Literal["auto"] | bool = "auto") ->
     """Return the encoder of a saved rater, frozen and in eval mode.
 
     Its ``source`` stays that of the encoder which the rater began with; ``source.is_fine_tuned`` says whether training
-    has changed it since.
+    has changed it since. Adapters are folded into the weights.
 
     Args:
         folder: the rater's, or that of its run.
-        normalize: ``"auto"`` normalises waveforms as the rater does. Whisper ignores anything else.
+        normalize: ``"auto"`` normalises waveforms as the rater does. Those on spectrograms ignore it.
 
     Raises:
         RaterError: if files are missing, damaged, of another format, or do not fit each other.
@@ -34,7 +36,7 @@ def read_fine_tuned(folder: Path, normalize: Literal["auto"] | bool = "auto") ->
 def build_saved_encoder(
     config: RaterConfig, weights: Mapping[str, Tensor], folder: Path, normalize: Literal["auto"] | bool = "auto"
 ) -> SpeechEncoder:
-    """Return the encoder that a rater's config describes, with its part of the rater's weights.
+    """Return the encoder that a rater's config describes, with its part of the rater's weights, adapters folded in.
 
     Args:
         config: the rater's.
@@ -43,13 +45,24 @@ def build_saved_encoder(
         normalize: as for ``read_fine_tuned``.
 
     Raises:
-        RaterError: if the encoder's weights are not those that the config describes.
+        RaterError: if the encoder's weights are not those that the config describes, or are not there.
+        ModelError: if the rater has a soft prompt, which is no part of an encoder's weights.
     """
-    source = config.encoder
-    if normalize != "auto" and source.family != "whisper":
-        source = replace(source, normalize=normalize)
-    encoder = build_from_architecture(asdict(source))
+    if not config.holds_encoder:
+        raise RaterError(
+            f"The rater in '{folder}' was saved without the weights of its encoder {config.encoder.name}. Give that"
+            " encoder, or train the run with model.save_encoder true."
+        )
+    encoder = build_from_architecture(asdict(config.encoder))
+    add_again(encoder, config.adaptation)
     own = {name.removeprefix("encoder."): values for name, values in weights.items() if name.startswith("encoder.")}
     check_weights(encoder.state_dict(), own, folder)
     encoder.load_state_dict(own)
+    merge_adapters(encoder)
+    source = config.encoder
+    has_trained = source.is_fine_tuned or bool(config.changed) or bool(config.adaptation)
+    encoder.source = replace(source, is_fine_tuned=has_trained)
+    if normalize != "auto" and not source.features:
+        encoder.source = replace(encoder.source, normalize=normalize)
+        encoder.normalize = normalize
     return encoder.requires_grad_(False).eval()

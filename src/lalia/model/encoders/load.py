@@ -7,8 +7,8 @@ from typing import Any, Literal
 from lalia.errors import EncoderError, suggest
 from lalia.model.encoders.base import SpeechEncoder
 from lalia.model.encoders.encode import encode
-from lalia.model.encoders.families import build_from_architecture
 from lalia.model.encoders.fine_tuned import read_fine_tuned
+from lalia.model.encoders.from_config import build_from_architecture
 from lalia.model.encoders.locate import find_checkpoint, find_folder
 from lalia.model.encoders.pretrained import read_checkpoint
 from lalia.model.encoders.random import make_random_encoder
@@ -24,13 +24,16 @@ def load_encoder(
     *,
     revision: str | None = None,
     normalize: Literal["auto"] | bool = "auto",
+    context: Literal["full", "clip"] = "full",
     download_dir: str | Path | None = None,
     keep_download: bool = True,
 ) -> SpeechEncoder:
     """Return a speech encoder in float32, frozen and in eval mode.
 
-    Known are wav2vec 2.0, HuBERT, WavLM and Whisper (its encoder: the decoder is never built). Code that a checkpoint
-    brings along is never run.
+    Known by their parts are wav2vec 2.0 (XLS-R and MMS are), HuBERT, WavLM, UniSpeech, UniSpeech-SAT, data2vec-audio,
+    wav2vec2-conformer, SEW, w2v-BERT 2.0, Whisper (its encoder: the decoder is never built), the Audio Spectrogram
+    Transformer, Parakeet and LASR. Other audio models of transformers are read as a whole: their last hidden state,
+    frozen or trained in full. Code that a checkpoint brings along is never run.
 
     Args:
         encoder: a Hugging Face id such as ``microsoft/wavlm-base-plus``, downloaded into Hugging Face's cache; a
@@ -40,7 +43,9 @@ def load_encoder(
         revision: the branch, tag or commit of a Hugging Face id; None takes the default branch. The commit that it
             stands for is kept in ``source.revision``.
         normalize: whether waveforms get zero mean and unit variance before the stem; ``"auto"`` does as the encoder's
-            preprocessor_config.json says, and does so for random encoders. Whisper ignores it.
+            preprocessor_config.json says, and does so for random encoders. Those on spectrograms ignore it.
+        context: ``"full"`` gives Whisper the 30 s that it was trained on, silence behind a shorter clip included;
+            ``"clip"`` only the clip, which is several times faster for short ones and gives other frames.
         download_dir: where an id is downloaded to, in the layout of Hugging Face's cache: a folder per id and commit,
             found again without a network. None is that cache itself.
         keep_download: False removes what this call had to download once it is loaded; what was there before, and any
@@ -66,7 +71,7 @@ def load_encoder(
             return read_fine_tuned(folder, normalize)
         place = find_checkpoint(encoder, revision, download_dir=download_dir, keep_download=keep_download)
         with place as checkpoint:
-            return read_checkpoint(checkpoint, normalize)
+            return read_checkpoint(checkpoint, normalize, context)
     unknown = [key for key in encoder if key not in _RANDOM_KEYS]
     if unknown or "random" not in encoder:
         key = unknown[0] if unknown else next(iter(encoder), "")
@@ -77,4 +82,4 @@ def load_encoder(
     if revision is not None:
         raise EncoderError("An encoder with random weights has no revision.")
     sizes = {key: value for key, value in encoder.items() if key != "random"}
-    return make_random_encoder(encoder["random"], **sizes, normalize=normalize is not False)
+    return make_random_encoder(encoder["random"], **sizes, normalize=normalize is not False, context=context)

@@ -14,19 +14,26 @@ from transformers.utils import logging as transformers_logging
 
 from lalia.errors import EncoderError, list_some
 from lalia.model.encoders.base import EncoderSource, SpeechEncoder
-from lalia.model.encoders.families import FAMILIES, Family, describe_config, make_config
+from lalia.model.encoders.clip_features import NAME_KEY, read_features
+from lalia.model.encoders.families import FAMILIES, Family, find_family
+from lalia.model.encoders.from_config import check_context, describe_config, make_config, takes_waveform
 from lalia.model.encoders.locate import Checkpoint, read_json
 
 logger = logging.getLogger(__name__)
 
 
-def read_checkpoint(checkpoint: Checkpoint, normalize: Literal["auto"] | bool = "auto") -> SpeechEncoder:
+def read_checkpoint(
+    checkpoint: Checkpoint,
+    normalize: Literal["auto"] | bool = "auto",
+    context: Literal["full", "clip"] = "full",
+) -> SpeechEncoder:
     """Return the encoder in a checkpoint: its weights in float32, without heads, quantizers and decoders.
 
     Args:
         checkpoint: a folder in the layout of Hugging Face.
         normalize: whether waveforms get zero mean and unit variance; ``"auto"`` follows ``do_normalize`` of the
-            checkpoint's preprocessor_config.json. Whisper normalises its spectrogram instead, whatever is said here.
+            checkpoint's preprocessor_config.json. Spectrograms are normalised as they want it, whatever is said here.
+        context: Whisper's, ``full`` or ``clip``.
 
     Raises:
         EncoderError: if the architecture is not one of lalia's families, the config asks for code of its own, the
@@ -39,28 +46,43 @@ def read_checkpoint(checkpoint: Checkpoint, normalize: Literal["auto"] | bool = 
     architecture = values.get("model_type")
     if architecture is None:
         raise EncoderError(
-            f"{origin}: its config.json names no architecture (model_type): it is not a model of transformers. lalia"
-            f" reads {', '.join(FAMILIES)}."
+            f"{origin}: its config.json names no architecture (model_type): it is not a model of transformers."
         )
-    if not isinstance(architecture, str) or architecture not in FAMILIES:
-        raise EncoderError(
-            f"{origin} is of the architecture {architecture!r}, which lalia does not read: it reads"
-            f" {', '.join(FAMILIES)}."
-        )
-    family = FAMILIES[architecture]
+    family = find_family(architecture, origin)
     config = make_config(family, values, origin)
     preprocessor = _read_preprocessor(checkpoint)
     _refuse_code(preprocessor, "preprocessor_config.json", origin)
     source = EncoderSource(
-        family=architecture,
+        family=family.name,
         name=checkpoint.name,
         revision=checkpoint.revision,
         architecture=describe_config(family, config),
-        normalize=_choose_normalize(architecture, preprocessor, normalize, origin),
+        normalize=takes_waveform(family, config) and _choose_normalize(preprocessor, normalize, origin),
         rate_hz=int((preprocessor or {}).get("sampling_rate", 16_000)),
-        spectrogram=dict(family.spectrogram),
+        features=_choose_features(family, config, preprocessor, origin),
+        context=check_context(family, context, origin),
     )
-    return family.encoder_class(_read_weights(checkpoint, family, config, origin), source)
+    return family.make_encoder(_read_weights(checkpoint, family, config, origin), source)
+
+
+def _choose_features(family: Family, config: Any, preprocessor: dict[str, Any] | None, origin: str) -> dict[str, Any]:
+    """Return what the feature extractor is made of: what the config demands, then what the checkpoint says."""
+    demanded = family.features(config)
+    if NAME_KEY not in demanded and not family.is_whole:
+        return demanded
+    given = preprocessor or {}
+    if family.is_whole:
+        features = demanded | given
+        if NAME_KEY not in features:
+            raise EncoderError(f"{origin} has no preprocessor_config.json, and {family.name} needs one.")
+        return read_features(features, origin)
+    wrong = [key for key in demanded if key != NAME_KEY and given.get(key, demanded[key]) != demanded[key]]
+    if wrong:
+        raise EncoderError(
+            f"{origin}: preprocessor_config.json gives {wrong[0]} {given[wrong[0]]!r}, but config.json demands"
+            f" {demanded[wrong[0]]!r}."
+        )
+    return read_features({**given, **demanded}, origin)
 
 
 def _refuse_code(values: Any, file: str, origin: str) -> None:
@@ -83,11 +105,7 @@ def _read_preprocessor(checkpoint: Checkpoint) -> dict[str, Any] | None:
     return nested if isinstance(nested, dict) else None
 
 
-def _choose_normalize(
-    family: str, preprocessor: dict[str, Any] | None, normalize: Literal["auto"] | bool, origin: str
-) -> bool:
-    if family == "whisper":
-        return False
+def _choose_normalize(preprocessor: dict[str, Any] | None, normalize: Literal["auto"] | bool, origin: str) -> bool:
     if normalize != "auto":
         return normalize
     if preprocessor is None:
@@ -110,7 +128,7 @@ def _read_weights(checkpoint: Checkpoint, family: Family, config: Any, origin: s
                 checkpoint.folder,
                 config=config,
                 dtype=torch.float32,
-                attn_implementation=family.attention,
+                attn_implementation=None if family.is_whole else family.attention,
                 key_mapping=mapping,
                 local_files_only=True,
                 # checked below: the error of transformers points to a report in the log

@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping
 from math import gcd
-from typing import Any
+from typing import Any, Literal
 
 from lalia.errors import EncoderError, suggest
 from lalia.model.encoders.base import EncoderSource, SpeechEncoder
-from lalia.model.encoders.families import (
+from lalia.model.encoders.families import Family, find_family
+from lalia.model.encoders.from_config import (
     architecture_keys,
     build_model,
+    check_context,
     describe_config,
-    find_family,
     make_config,
+    takes_waveform,
 )
 
 
@@ -24,21 +26,23 @@ def make_random_encoder(
     seed: int = 0,
     config: Mapping[str, Any] | None = None,
     normalize: bool = True,
+    context: Literal["full", "clip"] = "full",
 ) -> SpeechEncoder:
     """Return a small encoder with seeded random weights; the global random state stays as it was.
 
-    The wav2vec 2.0-like ones keep the standard kernels and strides, 50 frames a second, with narrower convolutions,
-    layer norms in the stem (cheap in batches) and blocks normalised before attention (stable from scratch).
+    The ones on a convolutional stem keep the standard kernels and strides, with narrower convolutions, layer norms in
+    the stem (cheap in batches) and, where there is a choice, blocks normalised before attention (stable from scratch).
     Dropout is 0.1.
 
     Args:
-        family: wav2vec2, hubert, wavlm or whisper.
+        family: an architecture's name, Hugging Face's ``model_type``, such as wav2vec2, wavlm or whisper.
         layers: the number of blocks.
         width: of the frames.
         heads: attention heads of each block, a divisor of the width.
         seed: of the weights.
         config: further keys of the architecture's Hugging Face config, such as ``max_source_positions``.
-        normalize: whether waveforms get zero mean and unit variance; Whisper's never do.
+        normalize: whether waveforms get zero mean and unit variance; those on spectrograms never do.
+        context: Whisper's, ``full`` or ``clip``.
 
     Raises:
         EncoderError: if the family or a key of ``config`` is unknown, or the sizes are wrong or do not fit together.
@@ -60,34 +64,33 @@ def make_random_encoder(
     unknown = [key for key in overrides if key not in known]
     if unknown:
         raise EncoderError(f"{origin}: '{unknown[0]}' is not a key of its config.{suggest(unknown[0], known)}")
-    defaults = _whisper_defaults if family == "whisper" else _wav2vec2_defaults
-    made = make_config(found, defaults(layers, width, heads) | overrides, origin)
+    defaults = _choose_defaults(found, layers, width, heads)
+    made = make_config(found, {key: value for key, value in defaults.items() if key in known} | overrides, origin)
     source = EncoderSource(
-        family=family,
+        family=found.name,
         name=f"random:{family}",
         revision=None,
         architecture=describe_config(found, made),
-        normalize=normalize and family != "whisper",
-        spectrogram=dict(found.spectrogram),
+        normalize=normalize and takes_waveform(found, made),
+        features=found.features(made),
+        context=check_context(found, context, origin),
     )
-    return found.encoder_class(build_model(found, made, origin, seed), source)
+    return found.make_encoder(build_model(found, made, origin, seed), source)
 
 
-def _wav2vec2_defaults(layers: int, width: int, heads: int) -> dict[str, Any]:
-    return {
+def _choose_defaults(family: Family, layers: int, width: int, heads: int) -> dict[str, Any]:
+    """Return sizes for an architecture; keys that it does not have are left aside by the caller."""
+    n_convolutions = len(getattr(family.config_class(), "conv_kernel", ()))
+    defaults: dict[str, Any] = {
         "hidden_size": width,
         "num_hidden_layers": layers,
         "num_attention_heads": heads,
+        "num_key_value_heads": heads,
         "intermediate_size": 4 * width,
-        "conv_dim": [min(width, 512)] * 7,
-        "num_conv_pos_embedding_groups": gcd(16, width),
-        "feat_extract_norm": "layer",
-        "do_stable_layer_norm": True,
-    }
-
-
-def _whisper_defaults(layers: int, width: int, heads: int) -> dict[str, Any]:
-    return {
+        "hidden_dropout": 0.1,
+        "hidden_dropout_prob": 0.1,
+        "activation_dropout": 0.1,
+        # as architectures with a decoder name them
         "d_model": width,
         "encoder_layers": layers,
         "encoder_attention_heads": heads,
@@ -95,5 +98,16 @@ def _whisper_defaults(layers: int, width: int, heads: int) -> dict[str, Any]:
         "dropout": 0.1,
         # attention with dropout has no fused kernel on the CPU: steps on a context of 10 s took four times as long
         "attention_dropout": 0.0,
-        "activation_dropout": 0.1,
     }
+    if n_convolutions:
+        defaults |= {
+            "conv_dim": [min(width, 512)] * n_convolutions,
+            "num_conv_pos_embedding_groups": gcd(16, width),
+            "feat_extract_norm": "layer",
+            "do_stable_layer_norm": True,
+        }
+    if family.is_whole:
+        defaults |= {"decoder_layers": 1, "decoder_attention_heads": heads, "decoder_ffn_dim": width}
+    else:
+        defaults["subsampling_conv_channels"] = min(width, 256)
+    return defaults

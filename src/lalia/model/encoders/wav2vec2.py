@@ -1,26 +1,13 @@
-"""wav2vec 2.0, HuBERT and WavLM: one reading of the module tree that they share."""
+"""wav2vec 2.0 and its kin: HuBERT, WavLM, UniSpeech, UniSpeech-SAT, data2vec-audio."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from lalia.model.encoders.base import EncoderSource, Frames, SpeechEncoder, mask_up_to, normalize_waveforms
+from lalia.model.encoders.conv_stem import convolve, count_convolved
 from lalia.model.encoders.wavlm_attention import call_projections
-
-
-class Context(NamedTuple):
-    """What the blocks share.
-
-    Args:
-        attention_mask: False on padding, shape (windows, 1, 1, time).
-        position_bias: WavLM's, shape (heads, time, time); None elsewhere.
-    """
-
-    attention_mask: Tensor
-    position_bias: Tensor | None
 
 
 class Wav2Vec2Encoder(SpeechEncoder):
@@ -29,110 +16,73 @@ class Wav2Vec2Encoder(SpeechEncoder):
     In pre-norm models the last depth is not normalised and ``"last"`` is, as in Hugging Face.
 
     Args:
-        model: a ``Wav2Vec2Model``, ``HubertModel`` or ``WavLMModel``, attention through SDPA where it can.
+        model: a ``Wav2Vec2Model``, ``HubertModel``, ``WavLMModel``, ..., attention through SDPA where it can.
         source: where it comes from.
     """
 
     def __init__(self, model: Any, source: EncoderSource) -> None:
         config = model.config
-        self._kernels_and_strides = list(zip(config.conv_kernel, config.conv_stride, strict=True))
-        self._is_pre_norm = bool(config.do_stable_layer_norm)
-        self._has_group_norm = config.feat_extract_norm == "group"
-        shortest = 1
-        for kernel, stride in reversed(self._kernels_and_strides):
-            shortest = (shortest - 1) * stride + kernel
+        self._config = config
+        # data2vec-audio has no such keys: layer norms in the stem, blocks normalised after attention
+        self._is_pre_norm = bool(getattr(config, "do_stable_layer_norm", False))
+        self._has_group_norm = getattr(config, "feat_extract_norm", "layer") == "group"
         if source.family == "wavlm":
             call_projections(model.encoder.layers)
-        super().__init__(model, source, width=config.hidden_size, min_samples=shortest, max_samples=None)
+        super().__init__(model, source, width=config.hidden_size)
 
     @property
-    def blocks(self) -> nn.ModuleList:
-        """The blocks, that of depth 1 first."""
-        blocks: nn.ModuleList = self.model.encoder.layers
-        return blocks
-
-    @property
-    def stem_modules(self) -> Sequence[nn.Module]:
-        """The convolutions, the projection, the convolutional positions and, in post-norm models, their norm."""
-        encoder = self.model.encoder
-        modules = [self.model.feature_extractor, self.model.feature_projection, encoder.pos_conv_embed, encoder.dropout]
-        return modules if self._is_pre_norm else [*modules, encoder.layer_norm]
-
-    @property
-    def output_norm(self) -> nn.Module | None:
+    def output_modules(self) -> Sequence[nn.Module]:
         """The norm after the last block of pre-norm models."""
-        return self.model.encoder.layer_norm if self._is_pre_norm else None
+        return [self.model.encoder.layer_norm] if self._is_pre_norm else []
 
     def count_frames(self, n_samples: Tensor) -> Tensor:
         """Return the number of frames that waveforms of these numbers of samples give, by the convolutions' kernels."""
-        counts = n_samples
-        for kernel, stride in self._kernels_and_strides:
-            counts = torch.div(counts - kernel, stride, rounding_mode="floor") + 1
-        return counts.clamp(min=0)
+        return count_convolved(n_samples, self._config)
 
     def stem(self, waveforms: Tensor, n_samples: Tensor) -> Frames:
         """Return the frames of depth 0: convolved, projected, with their positions."""
+        frames = self.projected(waveforms, n_samples)
+        values = frames.values + self._positions(frames)
+        if not self._is_pre_norm:
+            values = self.model.encoder.layer_norm(values)
+        return Frames(self.model.encoder.dropout(values), frames.is_real)
+
+    def projected(self, waveforms: Tensor, n_samples: Tensor) -> Frames:
+        """Return the convolved and projected frames, zero behind the real ones."""
         lengths = self.check_lengths(waveforms, n_samples)
         waveforms = waveforms[:, : max(lengths)]
         if self.normalize:
             waveforms = normalize_waveforms(waveforms, n_samples)
-        features = self._convolve(waveforms, lengths)
-        is_real = mask_up_to(self.count_frames(n_samples).to(features.device), features.shape[1])
-        projected = self.model.feature_projection(features)
-        # HuBERT gives the frames alone, the others also the normalised features
-        values = projected[0] if isinstance(projected, tuple) else projected
-        # the positional convolution reaches over the end: what lies behind it must be zero
-        values = values.masked_fill(~is_real[..., None], 0.0)
-        values = values + self._positions(values, is_real)
-        if not self._is_pre_norm:
-            values = self.model.encoder.layer_norm(values)
-        return Frames(self.model.encoder.dropout(values), is_real)
+        layers = self.model.feature_extractor.conv_layers
+        features = convolve(layers, waveforms, lengths, has_group_norm=self._has_group_norm)
+        is_real = mask_up_to(count_convolved(n_samples, self._config).to(features.device), features.shape[1])
+        # what follows reaches over the end: what lies behind it must be zero
+        return Frames(self._project(features).masked_fill(~is_real[..., None], 0.0), is_real)
 
-    def context(self, frames: Frames) -> Context:
+    def context(self, frames: Frames) -> dict[str, Any]:
         """Return the attention mask and, for WavLM, the relative positions that the first block holds for all."""
-        bias: Tensor | None = None
+        context = super().context(frames)
         if self.family == "wavlm":
             time = frames.values.shape[1]
-            bias = self.model.encoder.layers[0].attention.compute_bias(time, time)
-        return Context(frames.is_real[:, None, None, :], bias)
+            first: Any = self.blocks[0]
+            context["position_bias"] = first.attention.compute_bias(time, time)
+        return context
 
-    def block(self, depth: int, values: Tensor, context: Context) -> Tensor:
-        """Return the values of a depth from those of the depth below it."""
-        shared = {} if context.position_bias is None else {"position_bias": context.position_bias}
-        output: Tensor | tuple[Tensor, ...] = self.blocks[depth - 1](
-            values, attention_mask=context.attention_mask, **shared
-        )
-        # WavLM's layers also hand the position bias on
-        return output[0] if isinstance(output, tuple) else output
+    def _project(self, features: Tensor) -> Tensor:
+        projected: Tensor | tuple[Tensor, Tensor] = self.model.feature_projection(features)
+        # HuBERT gives the frames alone, the others also the normalised features
+        return projected[0] if isinstance(projected, tuple) else projected
 
-    def finish(self, values: Tensor) -> Tensor:
-        """Return ``last_hidden_state``: the last depth, normalised in pre-norm models."""
-        norm = self.output_norm
-        return values if norm is None else norm(values)
-
-    def _convolve(self, waveforms: Tensor, lengths: list[int]) -> Tensor:
-        """Return the convolutional features, shape (windows, time, conv width)."""
-        # Group norm takes its statistics over the whole time axis, so padding would change every frame: clip by clip is
-        # exact. Layer norm looks at one frame at a time and could take the padded batch, which suits a GPU; a CPU is
-        # twice as fast clip by clip, where the values of one layer stay near and no padding is convolved.
-        if not self._has_group_norm and waveforms.device.type != "cpu":
-            return self._convolve_batch(waveforms).transpose(1, 2)
-        clips = [self._convolve_batch(clip[None, :n])[0].T for clip, n in zip(waveforms, lengths, strict=True)]
-        return pad_sequence(clips, batch_first=True)
-
-    def _convolve_batch(self, waveforms: Tensor) -> Tensor:
-        # not through feature_extractor.forward: in training it asks for the gradient of the waveforms
-        values = waveforms[:, None]
-        for layer in self.model.feature_extractor.conv_layers:
-            values = layer(values)
-        return values
-
-    def _positions(self, values: Tensor, is_real: Tensor) -> Tensor:
+    def _positions(self, frames: Frames) -> Tensor:
         positions = self.model.encoder.pos_conv_embed
-        hidden = values.transpose(1, 2)
-        batch_norm = getattr(positions, "batch_norm", None)
-        if batch_norm is not None:
-            # mHuBERT's batch norm shifts the zeros behind the end, which the convolution would then see
-            hidden = batch_norm(hidden).masked_fill(~is_real[:, None], 0.0)
-        encoded: Tensor = positions.activation(positions.padding(positions.conv(hidden)))
-        return encoded.transpose(1, 2)
+        is_padding = ~frames.is_real[:, None]
+        hidden = frames.values.transpose(1, 2)
+        # data2vec-audio stacks several; what one makes of the zeros behind the end, the next would see
+        for layer in getattr(positions, "layers", ()):
+            hidden = layer(hidden.masked_fill(is_padding, 0.0))
+        if not hasattr(positions, "layers"):
+            if getattr(positions, "batch_norm", None) is not None:
+                # mHuBERT's batch norm shifts the zeros behind the end, which the convolution would then see
+                hidden = positions.batch_norm(hidden).masked_fill(is_padding, 0.0)
+            hidden = positions.activation(positions.padding(positions.conv(hidden)))
+        return hidden.transpose(1, 2)

@@ -1,0 +1,96 @@
+"""Settings of a run as a whole: how it trains, what its report shows, and all the others."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from lalia.settings.adapt import AdaLoraAdapt
+from lalia.settings.base import (
+    Count,
+    NotNegative,
+    OpenFraction,
+    Positive,
+    Settings,
+)
+from lalia.settings.data import AudioSettings, DataSettings, RandomSplit, SplitSettings
+from lalia.settings.model import ModelSettings
+
+
+class EarlyStopping(Settings):
+    """When to stop and which epoch is the best."""
+
+    metric: Literal["loss", "auc", "average_precision", "balanced_accuracy", "spearman", "pearson", "mae", "qwk"] = (
+        "loss"
+    )
+    """The validation quantity, a macro mean over traits where it is a metric."""
+    patience: Count = 5
+    """Stop after this many epochs without improvement."""
+
+
+class TrainSettings(Settings):
+    """How the rater is trained."""
+
+    epochs: Count = 30
+    """Passes over the training part, at most."""
+    batch_seconds: Positive = 120.0
+    """Seconds of audio in a batch, padding included."""
+    accumulate: Count = 1
+    """Batches per optimiser step."""
+    learning_rate: NotNegative = 1e-3
+    """The rate of everything but the encoder."""
+    encoder_learning_rate: NotNegative = 1e-5
+    """The rate of the encoder's own weights, those that train."""
+    adapter_learning_rate: NotNegative = 1e-3
+    """The rate of adapters and soft prompts, which start from nothing as the head does."""
+    layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """The rates in the encoder fall by this factor from each block to the one below it, and to the stem; 1: all are
+    the same."""
+    unfreeze_every: Count | None = None
+    """Gradual unfreezing: of what is to train in the encoder, the highest block begins, and the next one below joins
+    after every so many epochs; null trains all from the start."""
+    weight_decay: NotNegative = 0.01
+    """AdamW's decay, not on norms, biases and mixes."""
+    schedule: Literal["cosine", "linear", "constant", "exponential"] = "cosine"
+    """How the rates fall after the warm-up, counted in optimiser steps."""
+    warmup: OpenFraction = 0.1
+    """The share of steps in which the rates rise."""
+    clip_norm: Positive | None = 1.0
+    """The largest gradient norm; null clips nothing."""
+    early_stopping: EarlyStopping | None = EarlyStopping()
+    """Null trains all epochs and keeps the one with the lowest validation loss."""
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Processes that read audio ahead; 0 reads in this one."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """The arithmetic of the forward pass; bfloat16 needs hardware that has it."""
+
+
+class ReportSettings(Settings):
+    """What the report shows."""
+
+    show_ids: bool = False
+    """Whether recordings are shown by id rather than by hash."""
+
+
+class RunSettings(Settings):
+    """All settings of a run."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = "run"
+    """The first part of the run folder's name."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
+    """The seed of the split, the new weights, the order of training and dropout."""
+    runs: str = "runs"
+    """The folder of the run folders."""
+    data: DataSettings
+    split: SplitSettings = RandomSplit()
+    audio: AudioSettings = AudioSettings()
+    model: ModelSettings
+    train: TrainSettings = TrainSettings()
+    report: ReportSettings = ReportSettings()
+
+    @model_validator(mode="after")
+    def _check(self) -> "RunSettings":
+        if isinstance(self.model.adapt, AdaLoraAdapt) and self.train.unfreeze_every is not None:
+            raise ValueError("train.unfreeze_every does not go with adalora, which shares its ranks among all blocks")
+        if self.data.traits:  # else they are those of the table
+            self.model.head.check_groups(self.data.traits)
+        return self
