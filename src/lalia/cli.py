@@ -178,7 +178,7 @@ def push(
     from lalia.push import write_shared
 
     if dry_run:
-        typer.echo(f"Wrote {write_shared(run, out)}: this would go to {repository}")
+        typer.echo(f"Wrote {write_shared(run, out, repository)}: this would go to {repository}")
     else:
         typer.echo(f"Uploaded to {push_rater(run, repository, private=private)}")
 
