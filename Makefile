@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow check docs format clean
+.PHONY: demo test test-slow check bench docs format clean
 
 # the environment is made again when what it should hold changes
 .venv/.made: pyproject.toml constraints.txt
@@ -21,9 +21,12 @@ test-slow: .venv/.made
 	$(BIN)/python -m pytest -m slow
 
 check: .venv/.made
-	$(BIN)/ruff format --check src tests
-	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
+
+bench: .venv/.made
+	@for file in benchmarks/*.py; do echo "$$file"; $(BIN)/python "$$file"; done
 
 # the pages that are written from the code and from the results of its tests
 docs: .venv/.made
@@ -31,8 +34,8 @@ docs: .venv/.made
 	$(BIN)/python docs/make_encoders.py
 
 format: .venv/.made
-	$(BIN)/ruff format src tests
-	$(BIN)/ruff check --fix src tests
+	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/ruff check --fix src tests benchmarks
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache lalia-demo

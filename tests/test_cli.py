@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from lalia.cli import main
+from lalia.model.encoders.base import SpeechEncoder
 from lalia.model.rater import SpeechRater
 from lalia.run import train
+from lalia.training.cache import ActivationStore, content_key
 from toy_run import QUICK, quick_settings, write_toy_corpus
 
-COMMANDS = ["demo", "init", "check", "split", "train", "evaluate", "report", "predict"]
+COMMANDS = ["demo", "init", "check", "split", "train", "evaluate", "report", "predict", "probe", "cache"]
 
 
 @pytest.fixture
@@ -108,6 +111,45 @@ def test_check_shows_flow_ratings_and_what_trains_and_writes_nothing(corpus, lal
     assert re.search(r"block 1\W+[\d,]+\W+0\b", out)
     assert "changes from depth 1 of 1 on" in out
     assert sorted(corpus.rglob("*")) == before
+
+
+def test_check_forecasts_what_the_pooled_vectors_would_take(corpus, tmp_path, lalia):
+    place = f"cache={{dir: {tmp_path / 'kept'}, max_gb: 0.00001}}"
+    code, out, err = lalia("check", "run.yaml", *QUICK, place, cwd=corpus)
+    assert code == 0, err
+    # 16 recordings x 3 statistics x depths 0, 1 and last x 16 values of 2 bytes, and a header each
+    assert f"pooled vectors of all depths take 0.01 MB of 1e-05 GB in {tmp_path / 'kept'}." in " ".join(out.split())
+    assert "they do not fit" in out
+    assert not (tmp_path / "kept").exists()
+
+
+def test_probe_writes_a_table_a_heat_map_and_numbers_and_runs_the_encoder_once(corpus, tmp_path, lalia, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    command = ["probe", corpus / "run.yaml", *QUICK, f"runs={tmp_path}", "probe.folds=3", "model.adapt=full"]
+    code, out, err = lalia(*command, cwd=tmp_path)
+    assert code == 0, err
+    assert re.search(r"12 recordings of 6 speakers", out)
+    assert re.search(r"best minus last", out)
+    assert out.endswith(f"Wrote {tmp_path / 'demo-probe'}: probe.csv, probe.json, probe.svg\n")
+    assert len(list((tmp_path / "lalia").rglob("*.safetensors"))) == 12
+    first = {path.name: path.read_bytes() for path in (tmp_path / "demo-probe").iterdir()}
+    monkeypatch.setattr(SpeechEncoder, "forward", lambda *_: pytest.fail("the encoder ran again"))
+    monkeypatch.setattr("lalia.build.check_gradients", lambda _: None)
+    assert lalia(*command, "--out", tmp_path / "again", cwd=tmp_path)[0] == 0
+    assert {path.name: path.read_bytes() for path in (tmp_path / "again").iterdir()} == first
+
+
+def test_cache_shows_and_clears_what_is_kept(tmp_path, lalia, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = tmp_path / "lalia" / "activations"
+    assert lalia("cache", cwd=tmp_path)[1] == f"{folder}: nothing is kept there.\n"
+    ActivationStore(folder).save(content_key(audio="a"), {"mean": torch.zeros(4)})
+    code, out, _ = lalia("cache", "show", cwd=tmp_path)
+    assert code == 0
+    assert f"{folder}: 1 entries, 0.00 MB\nThe first to go was last used on 2" in out
+    assert "deleted 1 entries" in lalia("cache", "clear", cwd=tmp_path)[1]
+    assert f"{folder}: 0 entries" in lalia("cache", "--dir", folder, cwd=tmp_path)[1]
+    assert lalia("cache", "burn", cwd=tmp_path)[0] == 2
 
 
 def test_init_guesses_settings_that_check_accepts(tmp_path, lalia):

@@ -32,6 +32,7 @@ ORDER = [
     "run_folder",
     "run",
     "push",
+    "run_probe",
     "starter",
     "terminal",
     "cli",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lalia.errors import LaliaError
     from lalia.evaluation.evaluate import evaluate
     from lalia.evaluation.predict import predict
+    from lalia.evaluation.probe import probe
     from lalia.model.encoders.load import encode, load_encoder
     from lalia.model.rater import SpeechRater
     from lalia.report.page import write_report
@@ -33,6 +34,7 @@ _HOMES = {
     "load_config": "lalia.config",
     "load_encoder": "lalia.model.encoders.load",
     "predict": "lalia.evaluation.predict",
+    "probe": "lalia.evaluation.probe",
     "read_table": "lalia.data.table",
     "split_speakers": "lalia.data.splits",
     "write_report": "lalia.report.page",
@@ -49,6 +51,7 @@ __all__ = [
     "load_config",
     "load_encoder",
     "predict",
+    "probe",
     "read_table",
     "split_speakers",
     "write_report",

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+from enum import StrEnum
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -17,7 +18,17 @@ import typer
 from lalia.errors import LaliaError, Stopped
 
 if TYPE_CHECKING:
+    from lalia.evaluation.probe import ProbeResult
     from lalia.prepare import Prepared
+    from lalia.settings import RunSettings
+
+
+class CacheAction(StrEnum):
+    """What ``lalia cache`` does."""
+
+    SHOW = "show"
+    CLEAR = "clear"
+
 
 app = typer.Typer(
     add_completion=False,
@@ -83,6 +94,7 @@ def check(config: Config, overrides: Overrides = None) -> None:
     with show_progress() as progress:
         prepared = prepare(settings, progress)
     _show_prepared(prepared)
+    _show_forecast(prepared, settings)
     typer.echo("Ready to train.")
 
 
@@ -181,6 +193,89 @@ def push(
         typer.echo(f"Wrote {write_shared(run, out, repository)}: this would go to {repository}")
     else:
         typer.echo(f"Uploaded to {push_rater(run, repository, private=private)}")
+
+
+@app.command()
+def probe(
+    config: Config,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="The folder to write; <runs>/<name>-probe if not given.")] = None,
+) -> None:
+    """Train nothing in the encoder; show what each of its depths knows of each trait."""
+    from lalia.config import load_config
+    from lalia.run_probe import probe_folder, run_probe
+    from lalia.terminal import show_progress
+
+    settings = load_config(config, overrides or [])
+    with show_progress() as progress:
+        result = run_probe(settings, out, progress)
+    _show_probe(result)
+    typer.echo(f"Wrote {probe_folder(settings, out)}: probe.csv, probe.json, probe.svg")
+
+
+@app.command()
+def cache(
+    action: Annotated[CacheAction, typer.Argument(help="show or clear.")] = CacheAction.SHOW,
+    folder: Annotated[Path | None, typer.Option("--dir", help="The folder, where cache.dir names one.")] = None,
+) -> None:
+    """Show or clear the activations of frozen encoders that are kept for the next run."""
+    from datetime import datetime
+
+    from lalia.training.cache import ActivationStore, cache_folder
+
+    place = cache_folder(folder)
+    if not place.is_dir():
+        typer.echo(f"{place}: nothing is kept there.")
+        return
+    store = ActivationStore(place)
+    if action is CacheAction.CLEAR:
+        found = store.clear()
+        typer.echo(f"{place}: deleted {found.entries} entries, {_gigabytes(found.size_bytes)}")
+        return
+    found = store.summary()
+    typer.echo(f"{place}: {found.entries} entries, {_gigabytes(found.size_bytes)}")
+    if found.oldest_use is not None:
+        typer.echo(f"The first to go was last used on {datetime.fromtimestamp(found.oldest_use):%Y-%m-%d %H:%M}.")
+
+
+def _show_probe(result: "ProbeResult") -> None:
+    from lalia.run_probe import summarize
+    from lalia.terminal import show_table
+
+    rows = summarize(result)
+    columns = [name.replace("_", " ") for name in rows[0][1]]
+    show_table(
+        f"Mean over traits with 95 % intervals, {result.recordings} recordings of {result.speakers} speakers",
+        ["depth", *columns],
+        [(depth, *(_in_words(metric) for metric in metrics.values())) for depth, metrics in rows],
+    )
+    names = ("last", "best", "weighted")
+    traits = [
+        (
+            trait,
+            ", ".join(map(str, sorted(set(depths["presence"])))),
+            *(_in_words(result.estimates[name][trait]["auc"].to_json()) for name in names),
+        )
+        for trait, depths in result.best.items()
+    ]
+    show_table("AUC per trait", ["trait", "depths chosen", *names], traits)
+
+
+def _show_forecast(prepared: "Prepared", settings: "RunSettings") -> None:
+    from lalia.training.cache import cache_folder
+    from lalia.training.pooled import pooled_bytes
+
+    needed = pooled_bytes(prepared.rater.encoder, len(prepared.table.recordings), settings.cache.dtype)
+    typer.echo(
+        f"Cache: pooled vectors of all depths take {_gigabytes(needed)} of {settings.cache.max_gb:g} GB"
+        f" in {cache_folder(settings.cache.dir)}."
+    )
+    if needed > settings.cache.max_gb * 1e9:
+        typer.echo("Note: they do not fit, so a part would be computed again each time. Raise cache.max_gb.")
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.2f} GB" if size >= 1e7 else f"{size / 1e6:.2f} MB"
 
 
 def _show_prepared(prepared: "Prepared") -> None:

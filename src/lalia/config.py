@@ -54,6 +54,7 @@ _PATH_KEYS = (
     ("model", "download_dir"),
     ("model", "start_from"),
     ("model", "head_from"),
+    ("cache", "dir"),
 )
 
 
@@ -93,10 +94,12 @@ def save_config(settings: RunSettings, path: str | Path) -> None:
 
 
 def identity_json(settings: RunSettings) -> str:
-    """Return the settings that change what a run computes, as canonical JSON: no name, no place, no report."""
+    """Return the settings that change what a run computes, as canonical JSON: no name, place, report or probe."""
     values = settings.model_dump(mode="json")
-    for key in ("name", "runs", "report"):
+    for key in ("name", "runs", "report", "probe"):
         values.pop(key)
+    for key in ("dir", "max_gb"):
+        values["cache"].pop(key)
     for key in ("metadata", "audio_dir"):
         values["data"].pop(key)
     # what a run goes on from counts by its weights, in the name of the run's folder

@@ -12,6 +12,7 @@
     │   └── RaterError                    a saved rater that cannot be read
     ├── TrainingError (RuntimeError)      training that cannot go on
     ├── RunError (OSError)                a run folder that cannot be used as asked
+    ├── CacheError (OSError)              a cache folder that cannot be used
     └── Stopped                           a signal stopped the run, its state is saved
 
 Each message says where and what was found, what is expected, and what to do.
@@ -67,6 +68,10 @@ class TrainingError(LaliaError, RuntimeError):
 
 class RunError(LaliaError, OSError):
     """A run folder that cannot be used as asked."""
+
+
+class CacheError(LaliaError, OSError):
+    """A cache folder that cannot be used."""
 
 
 class Stopped(LaliaError):

@@ -14,12 +14,13 @@ from lalia.report.figures import (
     Estimate,
     plot_confusion,
     plot_headline,
+    plot_heat_maps,
     plot_history,
     plot_layer_weights,
     plot_roc,
     plot_scores,
 )
-from lalia.report.svg import BLUE, to_svg
+from lalia.report.svg import BLUE, to_svg, write_svg
 
 
 def texts(figure: Figure) -> list[str]:
@@ -128,3 +129,13 @@ def test_roc_goes_through_the_points_counted_by_hand() -> None:
 def test_confusion_shows_every_count() -> None:
     figure = plot_confusion([[5, 1], [0, 7]], ["absent", "present"])
     assert [text.get_text() for text in figure.axes[0].texts] == ["5", "1", "0", "7"]
+
+
+def test_a_heat_map_shows_every_value_and_frames_the_largest_of_each_row(tmp_path) -> None:
+    values = pd.DataFrame({"0": [0.6, 0.7], "last": [0.8, np.nan]}, index=["breathy", "slow"])
+    figure = plot_heat_maps({"AUC": values, "Spearman": values - 0.5}, chance={"AUC": 0.5, "Spearman": 0.0})
+    assert {"AUC", "Spearman", "breathy", "slow", "0", "last", ".60", ".70", ".80", "–", ".10"} <= set(texts(figure))
+    framed = [box.get_xy() for box in figure.axes[0].patches if not box.get_fill()]
+    assert [(round(x), round(y)) for x, y in framed] == [(1, 0), (0, 1)]
+    write_svg(figure, tmp_path / "map.svg")
+    assert ElementTree.parse(tmp_path / "map.svg").getroot().tag == "{http://www.w3.org/2000/svg}svg"

@@ -1,6 +1,6 @@
 """From predictions to the numbers of ``metrics.json``: per part, per recording and per speaker, with intervals."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -151,10 +151,22 @@ def build_branch(estimates: Mapping[str, Mapping[str, Estimate]]) -> dict[str, A
     return {
         "traits": {trait: {name: one.to_json() for name, one in found.items()} for trait, found in estimates.items()},
         "macro": {
-            metric.name: _average_traits([found[metric.name] for found in estimates.values()]).to_json()
+            metric.name: average_estimates([found[metric.name] for found in estimates.values()]).to_json()
             for metric in METRICS
         },
     }
+
+
+def average_estimates(estimates: Sequence[Estimate]) -> Estimate:
+    """Average a metric over the traits (or folds) in which it is defined, and so each of its replicates."""
+    defined = [one for one in estimates if not np.isnan(one.value)]
+    if not defined:
+        return Estimate(float("nan"), np.empty(0), 0, "undefined in every trait")
+    replicates = np.stack([one.replicates for one in defined])
+    is_defined = ~np.isnan(replicates)
+    mean = np.full(replicates.shape[1], np.nan)
+    np.divide(np.nansum(replicates, axis=0), is_defined.sum(axis=0), out=mean, where=is_defined.any(axis=0))
+    return Estimate(float(np.mean([one.value for one in defined])), mean, len(defined), None)
 
 
 def _evaluate_part(
@@ -202,18 +214,6 @@ def _estimate(judged: Judged, weights: NDArray[np.float32]) -> dict[str, Estimat
         )
         for metric in METRICS
     }
-
-
-def _average_traits(estimates: list[Estimate]) -> Estimate:
-    """Average a metric over the traits in which it is defined, and so each of its replicates."""
-    defined = [one for one in estimates if not np.isnan(one.value)]
-    if not defined:
-        return Estimate(float("nan"), np.empty(0), 0, "undefined in every trait")
-    replicates = np.stack([one.replicates for one in defined])
-    is_defined = ~np.isnan(replicates)
-    mean = np.full(replicates.shape[1], np.nan)
-    np.divide(np.nansum(replicates, axis=0), is_defined.sum(axis=0), out=mean, where=is_defined.any(axis=0))
-    return Estimate(float(np.mean([one.value for one in defined])), mean, len(defined), None)
 
 
 def _count(judged: Judged, scale: Scale, n_speakers: int) -> dict[str, Any]:

@@ -217,6 +217,51 @@ def plot_layer_weights(weights: Sequence[float]) -> Figure:
     return figure
 
 
+@drawn
+def plot_heat_maps(maps: Mapping[str, pd.DataFrame], *, chance: Mapping[str, float]) -> Figure:
+    """Draw tables of values side by side, darker the further above chance; the largest of each row has a frame.
+
+    Args:
+        maps: by the name of what they hold: a row per trait, a column per depth, NaN where undefined; the same rows and
+            columns in all.
+        chance: of each, where the colour begins; it ends at 1.
+    """
+    first = next(iter(maps.values()))
+    cell, label_width, gap, top = 0.3, 1.7, 0.25, 0.35
+    width, height = cell * first.shape[1], cell * first.shape[0]
+    whole = (label_width + len(maps) * (width + gap), top + height + 0.95)
+    figure = Figure(figsize=whole)
+    for place, (title, values) in enumerate(maps.items()):
+        left = label_width + place * (width + gap)
+        axes = figure.add_axes((left / whole[0], 0.95 / whole[1], width / whole[0], height / whole[1]))
+        _draw_heat(axes, values.to_numpy(dtype=np.float64), chance[title])
+        axes.set_title(title, loc="left", fontsize=9.0)
+        axes.set_xticks(range(values.shape[1]), list(values.columns), rotation=90)
+        axes.set_yticks(
+            range(values.shape[0]), [_shorten(str(name), 24) if place == 0 else "" for name in values.index]
+        )
+        axes.set_xlabel("depth")
+    return figure
+
+
+def _draw_heat(axes: Axes, values: NDArray[np.float64], chance: float) -> None:
+    for (row, column), value in np.ndenumerate(values):
+        if np.isnan(value):
+            axes.text(column, row, "–", ha="center", va="center", color=QUIET, fontsize=6.5)
+            continue
+        above = float(np.clip((value - chance) / (1 - chance), 0.0, 1.0))
+        box = Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, linewidth=0)
+        box.set(facecolor=BLUE, alpha=0.04 + 0.66 * above)
+        axes.add_patch(box)
+        axes.text(column, row, f"{value:.2f}".replace("0.", ".", 1), ha="center", va="center", fontsize=6.0)
+        if value == np.nanmax(values[row]):
+            frame = Rectangle((column - 0.45, row - 0.45), 0.9, 0.9, fill=False, edgecolor=ORANGE, linewidth=1.2)
+            axes.add_patch(frame)
+    axes.set(xlim=(-0.5, values.shape[1] - 0.5), ylim=(values.shape[0] - 0.5, -0.5))
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
 def _shorten(label: str, most: int = 48) -> str:
     return label if len(label) <= most else f"{label[: most - 1]}…"
 

@@ -7,12 +7,15 @@ them where the reader prefers a dark background; text stays text, in the page's 
 import io
 import re
 import warnings
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib as mpl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+
+from lalia.files import replacing
 
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
 INK, QUIET, GRID, PAPER = "#222222", "#767676", "#d9d9d9", "#fefefe"
@@ -87,6 +90,15 @@ def to_svg(figure: Figure, *, prefix: str, alternative: str) -> str:
         root.attrib.pop(key, None)
     root.attrib.update({"role": "img", "aria-label": _NOT_XML.sub("\ufffd", alternative)})
     return ElementTree.tostring(root, encoding="unicode")
+
+
+@drawn
+def write_svg(figure: Figure, path: str | Path) -> None:
+    """Write a figure as an SVG file of its own, on white: the same bytes each time."""
+    canvas: Any = FigureCanvasSVG(figure)
+    figure.set_facecolor("white")
+    with replacing(path) as temporary, mpl.rc_context({"svg.hashsalt": "lalia"}), temporary.open("wb") as file:
+        canvas.print_svg(file, metadata={"Date": None})
 
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -38,7 +38,7 @@ from lalia.settings.head import (
     TransformerSettings,
 )
 from lalia.settings.model import ModelSettings, RandomEncoder
-from lalia.settings.run import EarlyStopping, ReportSettings, RunSettings, TrainSettings
+from lalia.settings.run import CacheSettings, EarlyStopping, ProbeSettings, ReportSettings, RunSettings, TrainSettings
 
 __all__ = [
     "ADAPT_SHORTHANDS",
@@ -48,6 +48,7 @@ __all__ = [
     "AttentiveStatisticsPooling",
     "AudioSettings",
     "BinaryHead",
+    "CacheSettings",
     "ColumnSettings",
     "ColumnSplit",
     "DataSettings",
@@ -67,6 +68,7 @@ __all__ = [
     "OrdinalHead",
     "PartialAdapt",
     "PoolingSettings",
+    "ProbeSettings",
     "RandomEncoder",
     "RandomSplit",
     "RegressionHead",

@@ -64,6 +64,28 @@ class TrainSettings(Settings):
     """The arithmetic of the forward pass; bfloat16 needs hardware that has it."""
 
 
+class CacheSettings(Settings):
+    """Where activations of a frozen encoder are kept, so that each is computed once."""
+
+    dir: str | None = None
+    """The folder; null is lalia's in the user's cache folder."""
+    max_gb: NotNegative = 50.0
+    """The most it may take, in units of 10^9 bytes; then what was used longest ago goes. 0 keeps nothing."""
+    dtype: Literal["float16", "float32"] = "float16"
+    """How values are kept; float16 falls back to float32 for tensors that would overflow."""
+
+
+class ProbeSettings(Settings):
+    """What ``lalia probe`` looks at."""
+
+    pooling: Literal["mean", "max", "std", "statistics"] = "mean"
+    """What of a recording's frames the probes get; statistics is mean and std side by side."""
+    folds: Annotated[int, Field(ge=2)] = 5
+    """The speaker-disjoint folds, each of which is scored by probes trained on the others."""
+    parts: Annotated[tuple[Literal["train", "validation", "test"], ...], Field(min_length=1)] = ("train", "validation")
+    """The recordings to probe; without the test part, a depth that looks good can still be tested honestly."""
+
+
 class ReportSettings(Settings):
     """What the report shows."""
 
@@ -85,6 +107,8 @@ class RunSettings(Settings):
     audio: AudioSettings = AudioSettings()
     model: ModelSettings
     train: TrainSettings = TrainSettings()
+    cache: CacheSettings = CacheSettings()
+    probe: ProbeSettings = ProbeSettings()
     report: ReportSettings = ReportSettings()
 
     @model_validator(mode="after")

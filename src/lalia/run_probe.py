@@ -1,0 +1,106 @@
+"""A probe from the settings of a run to its files: pooled vectors, probes, table, heat map."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+import torch
+
+from lalia.data.table import RecordingTable
+from lalia.errors import SplitError
+from lalia.evaluation.probe import INNER_FOLDS, PROBE_METRICS, ProbeResult, probe
+from lalia.files import replacing, write_json
+from lalia.measures.metrics import METRICS
+from lalia.prepare import Prepared, prepare
+from lalia.progress import Progress
+from lalia.report.figures import plot_heat_maps
+from lalia.report.svg import write_svg
+from lalia.settings import FrozenAdapt, RunSettings
+from lalia.training.cache import open_store
+
+SHOWN_METRICS: Final = ("auc", "spearman")
+"""Those of the heat map: presence and severity."""
+
+
+def run_probe(settings: RunSettings, out: str | Path | None = None, progress: Progress | None = None) -> ProbeResult:
+    """Probe the encoder of a run as it is loaded, and write ``probe.csv``, ``probe.json`` and ``probe.svg``.
+
+    Args:
+        settings: of the run; how it adapts the encoder, pools and trains does not matter here.
+        out: the folder of the files; None takes ``<name>-probe`` beside the run folders.
+        progress: is told what happens.
+
+    Raises:
+        LaliaError: if a user has to mend something.
+    """
+    progress = progress or Progress()
+    frozen = settings.model.model_copy(update={"adapt": FrozenAdapt(), "layers": "last"})
+    prepared = prepare(settings.model_copy(update={"model": frozen}), progress)
+    table = _select_parts(prepared, settings)
+    encoder = prepared.rater.encoder.to("cuda" if torch.cuda.is_available() else "cpu")
+    result = probe(
+        encoder,
+        table,
+        prepared.rater.preprocessing,
+        pooling=settings.probe.pooling,
+        folds=settings.probe.folds,
+        store=open_store(settings.cache),
+        seed=settings.seed,
+        progress=progress,
+    )
+    folder = probe_folder(settings, out)
+    source = encoder.source
+    described = {
+        "encoder": {"name": source.name, "revision": source.revision, "family": source.family},
+        "data": prepared.data_hash,
+        "split": prepared.split.sha256,
+        "settings": settings.probe.model_dump(mode="json") | {"inner_folds": INNER_FOLDS, "seed": settings.seed},
+    }
+    write_probe(result, folder, described)
+    return result
+
+
+def probe_folder(settings: RunSettings, out: str | Path | None) -> Path:
+    """Return where the files of a probe go."""
+    return Path(settings.runs) / f"{settings.name}-probe" if out is None else Path(out)
+
+
+def write_probe(result: ProbeResult, folder: Path, described: dict[str, Any]) -> None:
+    """Write what a probe found: each file appears complete or not at all.
+
+    Args:
+        result: of ``probe``.
+        folder: is made.
+        described: what was probed, put first into ``probe.json``.
+    """
+    table = result.table
+    with replacing(folder / "probe.csv") as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+    write_json(folder / "probe.json", {**described, **result.to_json()})
+    titles = {metric.name: metric.title for metric in METRICS}
+    maps = {titles[name]: _map_of(table, name) for name in SHOWN_METRICS}
+    write_svg(plot_heat_maps(maps, chance={titles["auc"]: 0.5, titles["spearman"]: 0.0}), folder / "probe.svg")
+
+
+def summarize(result: ProbeResult) -> list[tuple[str, dict[str, dict[str, Any]]]]:
+    """Return for each row of the table the means over traits of each metric, as ``probe.json`` has them."""
+    return [
+        (depth, {name: tree["macro"][name].to_json() for name in PROBE_METRICS})
+        for depth, tree in result.estimates.items()
+    ]
+
+
+def _select_parts(prepared: Prepared, settings: RunSettings) -> RecordingTable:
+    parts = prepared.split.part_of(list(prepared.table.recordings["recording"]))
+    table = prepared.table.select(pd.Series(parts).isin(list(settings.probe.parts)))
+    if not table.ratings.notna().any(axis=None):
+        raise SplitError(f"No recording of the parts {', '.join(settings.probe.parts)} is rated. Change probe.parts.")
+    return table
+
+
+def _map_of(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return the values of a metric, a row per trait and a column per depth, differences left out."""
+    rows = table[(table["metric"] == metric) & ~table["depth"].str.contains("minus")]
+    traits, depths = rows["trait"].unique(), rows["depth"].unique()
+    values = rows.pivot(index="trait", columns="depth", values="value").astype("float64")
+    return values.loc[traits, depths].rename(index={"macro": "mean"})

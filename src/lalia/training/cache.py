@@ -1,0 +1,341 @@
+"""Activations on disk, keyed by content: what a frozen part of an encoder made of a recording is computed once.
+
+An entry is a safetensors file, named by the SHA-256 of all that its values depend on. It appears complete or not at
+all, carries its own key and a checksum, and counts as absent when either is wrong: an entry that a stop, a full disk or
+another program damaged is computed again. Several processes may fill and read one folder at once: two that make the
+same entry write the same values, and the last rename wins.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import soundfile
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
+from torch import Tensor
+
+from lalia.errors import CacheError
+from lalia.files import replacing
+from lalia.model.encoders.base import SpeechEncoder
+from lalia.model.saved_rater import hash_weights
+from lalia.settings import CacheSettings
+
+FORMAT: Final = 1
+"""Part of every key; it changes when the same key would no longer mean the same values."""
+
+StorageType = Literal["float16", "float32"]
+
+_ENTRY = re.compile(r"^[0-9a-f]{64}\.safetensors$")
+_UNFINISHED = re.compile(r"^\.[0-9a-f]{64}\.safetensors\..+\.tmp$")
+# a temporary file older than this belongs to a process that was killed
+_ABANDONED_SECONDS = 3600.0
+# eviction makes room for more than one entry
+_FILLED_AFTER_EVICTION = 0.9
+# what other processes add is seen after this share of the budget was added by this one
+_RESCAN_SHARE = 0.05
+_LARGEST_FLOAT16 = 65504.0
+_SMALLEST_NORMAL_FLOAT16 = 2.0**-14
+_PACKAGES = ("torch", "transformers", "soxr", "soundfile", "numpy")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StoreSummary:
+    """What a store holds.
+
+    Attributes:
+        entries: complete ones.
+        size_bytes: of these and of temporary files.
+        oldest_use: when the entry that would be evicted next was last used, in seconds since 1970; None without any.
+    """
+
+    entries: int
+    size_bytes: int
+    oldest_use: float | None
+
+
+class ActivationStore:
+    """Named tensors under keys of content, in a folder, within a budget.
+
+    Beyond the budget the entries that were used longest ago are deleted; several processes together may pass it by a
+    twentieth each. What does not fit, or cannot be written
+    because the disk is full, is left out with a warning: the store only ever saves time.
+
+    Args:
+        folder: made if it is not there, closed to other users.
+        max_gb: the budget in units of 10^9 bytes; 0 stores nothing.
+        dtype: ``float16`` keeps half the bytes; tensors with a value outside its range, or with none in its normal
+            range, are kept in float32.
+
+    Raises:
+        CacheError: if the folder cannot be made or written.
+
+    Example:
+        >>> import tempfile
+        >>> import torch
+        >>> store = ActivationStore(Path(tempfile.mkdtemp()) / "cache", max_gb=1.0)
+        >>> key = content_key(audio="1f3a", depth=9)
+        >>> store.load(key) is None
+        True
+        >>> store.save(key, {"mean": torch.tensor([0.5, 2.0])})
+        >>> store.load(key)
+        {'mean': tensor([0.5000, 2.0000])}
+    """
+
+    def __init__(self, folder: str | Path, *, max_gb: float = 50.0, dtype: StorageType = "float16") -> None:
+        self.folder = Path(folder)
+        self.max_bytes = int(max_gb * 1e9)
+        self.dtype: StorageType = dtype
+        try:
+            _make_private(self.folder)
+        except OSError as cause:
+            raise CacheError(
+                f"Cannot use the cache folder '{folder}': {cause.strerror}. Set another one in cache.dir."
+            ) from cause
+        if not os.access(self.folder, os.W_OK):
+            raise CacheError(f"The cache folder '{folder}' is read-only. Set another one in cache.dir.")
+        self._known_bytes: int | None = None
+        self._added_bytes = 0
+        self._has_warned = False
+
+    def load(self, key: str) -> dict[str, Tensor] | None:
+        """Return the tensors of an entry in float32, or None if there is none that is whole.
+
+        Args:
+            key: what ``content_key`` gave.
+        """
+        path = self._path(key)
+        try:
+            content = path.read_bytes()
+        except OSError:
+            return None
+        tensors = _read_entry(content, key)
+        if tensors is None:
+            logger.info("The cache entry '%s' is damaged and is computed again.", path)
+            return None
+        try:
+            os.utime(path)  # the last use; access times are switched off on many file systems
+        except OSError:
+            logger.debug("Cannot note the use of '%s'.", path)
+        return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+
+    def save(self, key: str, tensors: Mapping[str, Tensor]) -> None:
+        """Store tensors under a key, and evict what was used longest ago if the budget asks for it.
+
+        Args:
+            key: what ``content_key`` gave.
+            tensors: by name; floats are stored as the store's dtype says, others as they are.
+        """
+        kept = {name: self._shrink(tensor.detach()).to("cpu").contiguous() for name, tensor in tensors.items()}
+        size = sum(tensor.nbytes for tensor in kept.values())
+        if size > self.max_bytes:
+            if self.max_bytes:
+                self._warn(
+                    f"an entry of {size / 1e9:.3g} GB is larger than the budget of {self.max_bytes / 1e9:.3g} GB"
+                )
+            return
+        path = self._path(key)
+        entry = {"key": key, "sha256": hash_weights(kept)}
+        try:
+            _make_private(path.parent)
+            with replacing(path) as temporary:
+                save_file(kept, temporary, metadata={"lalia": json.dumps(entry)})
+            self._keep_budget(path.stat().st_size)
+        except (OSError, SafetensorError) as cause:
+            self._warn(f"'{path}' cannot be written ({getattr(cause, 'strerror', None) or cause})")
+
+    def round(self, tensor: Tensor) -> Tensor:
+        """Return a tensor as it comes back from the store, in float32 if it holds floats."""
+        return self._shrink(tensor).float() if tensor.is_floating_point() else tensor
+
+    def summary(self) -> StoreSummary:
+        """Count the entries and their bytes."""
+        files = self._files()
+        uses = [used for path, _, used in files if _ENTRY.match(path.name)]
+        return StoreSummary(len(uses), sum(size for _, size, _ in files), min(uses, default=None))
+
+    def clear(self) -> StoreSummary:
+        """Delete all entries and what killed processes left, nothing else in the folder, and say what there was."""
+        before = self.summary()
+        for path, _, _ in filter(_can_go, self._files()):
+            path.unlink(missing_ok=True)
+        self._known_bytes = None
+        return before
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}.safetensors"
+
+    def _shrink(self, tensor: Tensor) -> Tensor:
+        if not tensor.is_floating_point():
+            return tensor
+        tensor = tensor.float()
+        if self.dtype == "float32" or not fits_float16(tensor):
+            return tensor
+        return tensor.half()
+
+    def _files(self) -> list[tuple[Path, int, float]]:
+        """Return each file of the store with its bytes and last use."""
+        found = []
+        for path in self.folder.glob("[0-9a-f][0-9a-f]/*"):
+            if _ENTRY.match(path.name) or _UNFINISHED.match(path.name):
+                try:
+                    status = path.stat()
+                except FileNotFoundError:
+                    continue  # another process deleted or renamed it
+                found.append((path, status.st_size, status.st_mtime))
+        return found
+
+    def _keep_budget(self, added: int) -> None:
+        if self._known_bytes is None or self._added_bytes + added > _RESCAN_SHARE * self.max_bytes:
+            self._rescan()
+        else:
+            self._known_bytes += added
+            self._added_bytes += added
+        if self._known_bytes is not None and self._known_bytes > self.max_bytes:
+            self._rescan()
+            self._evict()
+
+    def _rescan(self) -> None:
+        self._known_bytes = sum(size for _, size, _ in self._files())
+        self._added_bytes = 0
+
+    def _evict(self) -> None:
+        left = self._known_bytes or 0
+        for path, size, _ in sorted(filter(_can_go, self._files()), key=lambda file: file[2]):
+            if left <= _FILLED_AFTER_EVICTION * self.max_bytes:
+                break
+            path.unlink(missing_ok=True)
+            left -= size
+        self._known_bytes = left
+
+    def _warn(self, reason: str) -> None:
+        if not self._has_warned:
+            logger.warning("Activations are not kept in the cache: %s.", reason)
+        self._has_warned = True
+
+
+def open_store(settings: CacheSettings) -> ActivationStore:
+    """Return the store of a run's settings.
+
+    Raises:
+        CacheError: if its folder cannot be made or written.
+    """
+    return ActivationStore(cache_folder(settings.dir), max_gb=settings.max_gb, dtype=settings.dtype)
+
+
+def cache_folder(given: str | Path | None) -> Path:
+    """Return the folder that was given, or lalia's in the user's cache folder."""
+    return Path(given) if given is not None else default_cache_folder()
+
+
+def content_key(**content: Any) -> str:
+    """Return the key of what depends on these values, on the versions of the libraries, and on nothing else.
+
+    Args:
+        content: whatever changes the values, as JSON can hold it: hashes, numbers, names.
+
+    Example:
+        >>> content_key(audio="1f3a", depth=9) == content_key(depth=9, audio="1f3a")
+        True
+        >>> content_key(audio="1f3a", depth=9) == content_key(audio="1f3a", depth=8)
+        False
+    """
+    whole = {"format": FORMAT, "libraries": _library_versions(), **content}
+    text = json.dumps(whole, sort_keys=True, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def encoder_fingerprint(encoder: SpeechEncoder) -> str:
+    """Return the SHA-256 of an encoder: its architecture, how it takes waveforms, and all its weights.
+
+    Where the encoder comes from is not part of it: the commit of a Hugging Face id only says which weights these are,
+    and the same weights in another folder give the same frames.
+
+    Example:
+        >>> from lalia.model.encoders.load import load_encoder
+        >>> seeds = [{"random": "wavlm", "layers": 1, "width": 16, "heads": 2, "seed": seed} for seed in (0, 0, 1)]
+        >>> first, same, other = (encoder_fingerprint(load_encoder(seed)) for seed in seeds)
+        >>> first == same, first == other
+        (True, False)
+    """
+    described = asdict(encoder.source)
+    for origin in ("name", "revision"):
+        described.pop(origin)
+    weights = {name: weight.detach().to("cpu").contiguous() for name, weight in encoder.state_dict().items()}
+    text = json.dumps(described, sort_keys=True, default=str)
+    return hashlib.sha256(f"{text} {hash_weights(weights)}".encode()).hexdigest()
+
+
+def default_cache_folder() -> Path:
+    """Return lalia's folder within the user's cache folder: ``$XDG_CACHE_HOME``, or what the platform has for it."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    if Path(given).is_absolute():  # the specification has relative ones ignored
+        base = Path(given)
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    elif sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    else:
+        base = Path.home() / ".cache"
+    return base / "lalia" / "activations"
+
+
+def fits_float16(values: Tensor) -> bool:
+    """Return whether float16 keeps values to a relative 2^-11, or to 2^-25 where they are below 2^-14.
+
+    It does unless one overflows, or all of them lie below 2^-14, where float16 loses digits.
+
+    Example:
+        >>> import torch
+        >>> fits_float16(torch.tensor([1e-6, 60_000.0])), fits_float16(torch.tensor([70_000.0]))
+        (True, False)
+        >>> fits_float16(torch.tensor([1e-6, 2e-6])), fits_float16(torch.zeros(2))
+        (False, True)
+    """
+    finite = values[values.isfinite()].abs()
+    if not finite.numel():
+        return True
+    largest = float(finite.max())
+    return largest == 0 or _SMALLEST_NORMAL_FLOAT16 <= largest <= _LARGEST_FLOAT16
+
+
+@cache
+def _library_versions() -> dict[str, str]:
+    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return versions | {"libsndfile": soundfile.__libsndfile_version__}
+
+
+def _read_entry(content: bytes, key: str) -> dict[str, Tensor] | None:
+    """Return the tensors of an entry's file, None unless it is whole and the one that was asked for."""
+    try:
+        length = int.from_bytes(content[:8], "little")
+        entry = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["lalia"])
+        tensors: dict[str, Tensor] = load(content)
+        is_whole = entry["key"] == key and entry["sha256"] == hash_weights(tensors)
+    except (SafetensorError, ValueError, KeyError, TypeError):
+        return None
+    return tensors if is_whole else None
+
+
+def _can_go(file: tuple[Path, int, float]) -> bool:
+    """Return whether a file may be deleted: an entry, or what no living process writes any more."""
+    path, _, used = file
+    return _ENTRY.match(path.name) is not None or time.time() - used > _ABANDONED_SECONDS
+
+
+def _make_private(folder: Path) -> None:
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
