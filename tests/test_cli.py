@@ -208,6 +208,13 @@ def test_predict_names_what_it_cannot_rate_and_rates_the_rest(run, corpus, tmp_p
     assert not (tmp_path / "none.csv").exists()
 
 
+def test_check_names_the_heads_that_a_run_takes_over(run, corpus, lalia):
+    start = ["model.encoder=null", "model.adapt=frozen", f"model.start_from={run}", "data.traits=[breathy, slow_rate]"]
+    code, out, err = lalia("check", "run.yaml", *QUICK, *start, cwd=corpus)
+    assert code == 0, err
+    assert "Heads taken over from the saved rater: breathy, slow_rate." in out
+
+
 def wait_for_checkpoint(folder, process):
     end = time.monotonic() + 120
     while not list(folder.glob("*/checkpoints/step-*")):

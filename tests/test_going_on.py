@@ -10,6 +10,7 @@ from lalia.build import build_rater, load_rater
 from lalia.config import load_config
 from lalia.errors import ConfigError, ModelError
 from lalia.run import evaluate_run, train
+from toy_rater import make_rater
 from toy_run import quick_settings, write_toy_corpus
 
 TRAITS = ("breathy", "slow_rate")
@@ -123,6 +124,19 @@ def test_what_a_run_goes_on_from_is_part_of_its_name(corpus, first, tmp_path):
     assert sha256 == json.loads((first / "model" / "config.json").read_text())["weights_sha256"]
 
 
+def test_normalisation_other_than_the_saved_raters_is_refused(tmp_path):
+    make_rater().save_pretrained(tmp_path / "saved")
+    (tmp_path / "run.yaml").write_text("data: {metadata: t.csv}\nmodel: {start_from: saved}\n")
+    assert build_rater(load_config(tmp_path / "run.yaml"), TRAITS).encoder.normalize is True
+    with pytest.raises(ModelError, match="trained with audio.normalize true, and the settings say false"):
+        build_rater(load_config(tmp_path / "run.yaml", ["audio.normalize=false"]), TRAITS)
+
+
+def test_dropout_may_be_another_one(corpus, first, tmp_path):
+    settings = quick_settings(corpus, tmp_path, *GOING_ON, f"model.start_from={first}", "model.head.dropout=0.4")
+    assert build_rater(settings, TRAITS).head.config["dropout"] == 0.4
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -143,6 +157,7 @@ def test_settings_that_contradict_the_saved_rater_are_refused(corpus, first, tmp
         ("{layers: last}", "model: encoder is missing"),
         ("{encoder: x, start_from: y}", "start_from brings its own encoder"),
         ("{head_from: x, start_from: y}", "start_from brings its own head"),
+        ("{revision: x, start_from: y}", "start_from brings its own encoder: leave revision out"),
     ],
 )
 def test_an_encoder_or_a_run_to_start_from_is_needed_and_not_both(tmp_path, model, message):

@@ -2,15 +2,17 @@
 
 import json
 
+import huggingface_hub
 import pytest
 import yaml
 
-from hub_stand_in import READ_TOKEN, TOKEN, stand_in, use_endpoint
+from hub_stand_in import READ_TOKEN, TOKEN, Repository, stand_in, use_endpoint
 from lalia.errors import RaterError, RunError
+from lalia.model.encoders.load import load_encoder
 from lalia.model.rater import SpeechRater
 from lalia.push import push, write_shared
 from lalia.report.card import GAP, write_card
-from toy_rater import make_rater, make_waveform
+from toy_rater import make_encoder, make_rater, make_waveform
 
 METRIC = {"value": 0.8, "low": 0.7, "high": 0.9, "n": 20}
 TREE = {"recording": {"traits": {"breathy": {"auc": METRIC}, "slow_rate": {}}, "macro": {"auc": METRIC}}}
@@ -83,7 +85,7 @@ def test_an_upload_makes_a_private_repository_with_the_three_files(run, hub, mon
 def test_a_second_upload_goes_into_the_same_repository(run, hub, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     push(run, "lab/hoarse", private=False)
-    push(run, "lab/hoarse")
+    push(run, "lab/hoarse", private=False)
     assert list(hub.repositories) == ["lab/hoarse"]
     assert not hub.repositories["lab/hoarse"].private
 
@@ -125,3 +127,68 @@ def test_what_is_no_id_and_what_is_no_rater_are_refused(run, hub, tmp_path, monk
 def test_a_folder_that_holds_something_is_not_written_over(run, tmp_path):
     with pytest.raises(RunError, match="exists already"):
         write_shared(run, run)
+
+
+def test_nothing_goes_to_a_public_repository_unasked(run, hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    hub.repositories["lab/open"] = Repository()
+    commit = hub.repositories["lab/open"].commit({})
+    with pytest.raises(RunError, match="'lab/open' exists and is public. Give --public to push there"):
+        push(run, "lab/open")
+    assert hub.repositories["lab/open"].branches == {"main": commit}
+
+
+def test_what_was_pushed_is_downloaded_as_the_card_says_and_scores_the_same(run, hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    push(run, "lab/hoarse")
+    files = hub.repositories["lab/hoarse"].files[hub.repositories["lab/hoarse"].branches["main"]]
+    assert b'SpeechRater.from_pretrained(snapshot_download("lab/hoarse"))' in files["README.md"]
+    waveform = make_waveform(1.0)
+    again = SpeechRater.from_pretrained(huggingface_hub.snapshot_download("lab/hoarse"))
+    assert again.score([waveform]).score.equal(SpeechRater.from_pretrained(run).score([waveform]).score)
+
+
+def test_a_card_that_was_filled_in_is_shared_as_it_is_and_stays(run, tmp_path):
+    card = run / "model" / "README.md"
+    card.write_text("mine, for OWNER/NAME")
+    assert (write_shared(run, tmp_path / "out", "lab/hoarse") / "README.md").read_text() == "mine, for lab/hoarse"
+    assert card.read_text() == "mine, for OWNER/NAME"
+
+
+def test_sharing_leaves_a_rater_without_a_card_as_it_was(run, tmp_path):
+    write_shared(run / "model", tmp_path / "out")
+    assert sorted(path.name for path in (run / "model").iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_an_encoder_from_a_folder_stays_unnamed(tmp_path):
+    make_encoder("hubert").model.save_pretrained(tmp_path / "jane-hubert")
+    encoder = load_encoder(tmp_path / "jane-hubert", normalize=True)
+    make_rater(encoder=encoder).save_pretrained(tmp_path / "model")
+    card = write_card(tmp_path / "model").read_text()
+    assert f"Encoder: from a local folder, {GAP} (hubert)" in card
+    assert "jane" not in card
+
+
+def test_the_header_shows_that_the_licence_is_to_be_chosen(run):
+    _, header, _ = write_card(run).read_text().split("---\n", 2)
+    assert "# license: to be filled in" in header
+    assert "license" not in yaml.safe_load(header)
+
+
+def test_a_damaged_rater_is_not_shared(run, tmp_path):
+    path = run / "model" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(RaterError, match=r"Cannot read '.*model.safetensors'"):
+        write_shared(run, tmp_path / "out")
+
+
+def test_a_rater_without_an_encoder_that_others_have_is_not_shared(tmp_path):
+    make_rater().save_pretrained(tmp_path / "model", encoder_weights=False)
+    with pytest.raises(RunError, match="saved without its encoder, and nobody else has that one.*save_encoder: true"):
+        write_shared(tmp_path / "model", tmp_path / "out")
+
+
+def test_a_folder_that_cannot_be_made_is_told(run, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RunError, match="Cannot write to '.*out': File exists. Give another folder"):
+        write_shared(run, tmp_path / "file" / "out")

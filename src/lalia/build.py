@@ -87,6 +87,13 @@ def _load_start(settings: RunSettings) -> SpeechRater | None:
             f"The rater in '{place}' has a soft prompt, which is no part of an encoder: a run cannot go on from it."
             " Give head_from for its head."
         )
+    normalizes, asked = started.encoder.normalize, settings.audio.normalize
+    # Whisper's waveforms are as they are, whatever is asked for
+    if asked not in ("auto", normalizes) and started.encoder.family != "whisper":
+        raise ModelError(
+            f"The rater in '{place}' was trained with audio.normalize {str(normalizes).lower()}, and the settings say"
+            f" {str(asked).lower()}. Leave audio.normalize out, or give its folder as encoder to keep that alone."
+        )
     started.merge()
     # new adapters or blocks are chosen anew
     adapt_frozen(started.encoder)

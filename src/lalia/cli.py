@@ -190,7 +190,7 @@ def push(
     from lalia.push import write_shared
 
     if dry_run:
-        typer.echo(f"Wrote {write_shared(run, out)}: this would go to {repository}")
+        typer.echo(f"Wrote {write_shared(run, out, repository)}: this would go to {repository}")
     else:
         typer.echo(f"Uploaded to {push_rater(run, repository, private=private)}")
 
@@ -305,6 +305,8 @@ def _show_prepared(prepared: "Prepared") -> None:
     show_table("Model", ["module", "trains", "frozen"], prepared.rater.parameter_table())
     depth, last = prepared.rater.encoder.first_changing_depth, prepared.rater.encoder.n_blocks
     typer.echo(f"Encoder: {f'changes from depth {depth} of {last} on' if depth <= last else 'nothing in it trains'}.")
+    if prepared.rater.kept_traits:
+        typer.echo(f"Heads taken over from the saved rater: {', '.join(sorted(prepared.rater.kept_traits))}.")
     for warning in prepared.warnings:
         typer.echo(f"Note: {warning}")
 

@@ -113,7 +113,6 @@ def evaluate_run(run: str | Path, progress: Progress | None = None) -> Path:
         )
     split = read_split(folder / "split.csv", prepared.table, sha256=manifest["hashes"]["split"])
     _write_numbers(replace(prepared, split=split), settings, folder, progress)
-    write_card(folder)
     write_report(folder)
     return folder
 

@@ -1,126 +1,100 @@
-"""A rater that goes on from a saved head: what is kept, what begins fresh, what is refused."""
+"""A saved pooling and head in another rater, trait by trait, for every kind of head."""
 
 import pytest
 import torch
 
 from lalia.errors import ModelError, RaterError
+from lalia.model.encoders.load import load_encoder
+from lalia.model.heads import build_head
+from lalia.model.pooling import build_pooling
+from lalia.model.rater import SpeechRater
 from lalia.model.saved_head import read_head
 from lalia.model.take_over import take_head
-from toy_rater import TRANSFORMER, make_encoder, make_rater, make_waveform
+from toy_rater import SCALE, TRAITS, make_encoder, make_rater, make_waveform
+
+KINDS = [("binary", "cumulative"), ("ordinal", "cumulative"), ("ordinal", "corn"), ("regression", "cumulative")]
+WAVEFORMS = [make_waveform(0.4), make_waveform(0.6, seed=1)]
 
 
-def shift(rater):
-    """Move every weight away from where it began."""
-    with torch.no_grad():
-        for parameter in rater.parameters():
-            parameter.add_(0.1)
+def make(traits, *, kind="ordinal", method="cumulative", shared=True, width=16, seed=99):
+    """A rater whose new weights follow from the seed."""
+    torch.manual_seed(seed)
+    head = build_head(kind, method=method, width=width, n_traits=len(traits), scale=SCALE, hidden=(8,), shared=shared)
+    return SpeechRater(
+        load_encoder({"random": "wavlm", "layers": 2, "width": width, "heads": 2}),
+        layers="last",
+        pooling=build_pooling("attention", width=width, hidden=8),
+        head=head,
+        traits=traits,
+        scale=SCALE,
+        preprocessing=make_rater().preprocessing,
+    )
+
+
+def save_head(folder, **settings):
+    """Save the head of a rater of the toy traits; its weights are others than ``make`` draws by itself."""
+    rater = make(TRAITS, seed=1, **settings)
+    rater.thresholds["slow_rate"] = 0.3
+    if settings.get("kind") == "regression":
+        rater.head.set_residual_sd(torch.tensor([0.4, 0.9]))
+    rater.save_head(folder)
     return rater
 
 
-def scores_of(rater):
-    return rater.score([make_waveform(0.8), make_waveform(0.5, seed=1)]).score
+def scores_of(rater, trait):
+    scores = rater.score(WAVEFORMS)
+    number = rater.traits.index(trait)
+    return torch.stack([scores.score[:, number], scores.probability[:, number]])
 
 
-SHARED = {"shared": True}
-OWN = {"shared": False}
-GROUPS = {"groups": {"voice": [0], "rate": [1]}}
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize(("kind", "method"), KINDS)
+def test_kept_traits_score_as_before_whatever_traits_stand_beside_them(tmp_path, kind, method, shared):
+    old = save_head(tmp_path, kind=kind, method=method, shared=shared)
+    for traits in (["new", "slow_rate", "newer", "breathy"], ["slow_rate"], ["slow_rate", "breathy"]):
+        rater = make(traits, kind=kind, method=method, shared=shared)
+        assert take_head(rater, read_head(tmp_path), "there") == set(traits) & set(TRAITS)
+        for trait in set(traits) & set(TRAITS):
+            assert torch.equal(scores_of(rater, trait), scores_of(old, trait)), (traits, trait)
 
 
-@pytest.mark.parametrize("sharing", [SHARED, OWN, GROUPS], ids=["shared", "own", "groups"])
-@pytest.mark.parametrize("kind", ["binary", "ordinal", "regression"])
-@pytest.mark.parametrize("transformer", [None, TRANSFORMER], ids=["plain", "transformer"])
-def test_the_same_traits_on_the_same_encoder_give_the_same_scores(tmp_path, sharing, kind, transformer):
-    saved = shift(make_rater(kind=kind, pooling="attention", transformer=transformer, **sharing))
-    saved.save_pretrained(tmp_path)
-    new = make_rater(encoder=saved.encoder, kind=kind, pooling="attention", transformer=transformer, **sharing)
-    assert not torch.equal(scores_of(new), scores_of(saved))
-    assert take_head(new, read_head(tmp_path), "x") == {"breathy", "slow_rate"}
-    torch.testing.assert_close(scores_of(new), scores_of(saved), atol=1e-6, rtol=0)
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_new_trait_keeps_its_new_weights_and_threshold(tmp_path, shared):
+    save_head(tmp_path, shared=shared)
+    rater, untouched = (make(["new", "slow_rate"], shared=shared) for _ in range(2))
+    take_head(rater, read_head(tmp_path), "there")
+    own = [name for name in rater.head.state_dict() if name.startswith("outputs.0.")]
+    own += [] if shared else [name for name in rater.head.state_dict() if name.startswith("layers.stacks.0.")]
+    assert own
+    for name in own:
+        assert torch.equal(rater.head.state_dict()[name], untouched.head.state_dict()[name])
+    assert rater.thresholds == {"new": 0.5, "slow_rate": 0.3}
 
 
-@pytest.mark.parametrize("sharing", [SHARED, OWN, GROUPS], ids=["shared", "own", "groups"])
-def test_traits_are_matched_by_name_not_by_place(tmp_path, sharing):
-    saved = shift(make_rater(kind="regression", traits=("breathy", "slow_rate"), **sharing))
-    saved.head.set_residual_sd(torch.tensor([0.3, 0.7]))
-    saved.save_pretrained(tmp_path)
-    turned = {"groups": {"voice": [1], "rate": [0]}} if "groups" in sharing else sharing
-    new = make_rater(encoder=saved.encoder, kind="regression", traits=("slow_rate", "breathy"), **turned)
-    take_head(new, read_head(tmp_path), "x")
-    torch.testing.assert_close(scores_of(new), scores_of(saved).flip(1), atol=1e-6, rtol=0)
-    assert new.head.residual_sd.tolist() == pytest.approx([0.7, 0.3])
+def test_a_head_for_another_width_is_refused(tmp_path):
+    save_head(tmp_path)
+    with pytest.raises(ModelError, match=r"does not fit this encoder: .* has shape .*32.*there shape .*16"):
+        take_head(make(["slow_rate"], width=32), read_head(tmp_path), "there")
 
 
-@pytest.mark.parametrize("sharing", [SHARED, OWN], ids=["shared", "own"])
-def test_a_kept_trait_keeps_its_head_and_a_new_one_begins_fresh(tmp_path, sharing):
-    saved = shift(make_rater(traits=("breathy", "slow_rate"), thresholds={"slow_rate": 0.8}, **sharing))
-    saved.save_pretrained(tmp_path)
-    new = make_rater(encoder=saved.encoder, traits=("hoarse", "slow_rate"), **sharing)
-    fresh = {name: values.clone() for name, values in new.head.outputs[0].state_dict().items()}
-    assert take_head(new, read_head(tmp_path), "x") == {"slow_rate"}
-    torch.testing.assert_close(scores_of(new)[:, 1], scores_of(saved)[:, 1], atol=1e-6, rtol=0)
-    assert all(torch.equal(values, fresh[name]) for name, values in new.head.outputs[0].state_dict().items())
-    assert new.thresholds == {"hoarse": 0.5, "slow_rate": 0.8}
+def test_differences_of_a_saved_head_are_listed(tmp_path):
+    save_head(tmp_path, kind="binary", shared=False)
+    with pytest.raises(ModelError, match=r"model.head.kind is 'ordinal', there 'binary'.*model.head.shared is True"):
+        take_head(make(["slow_rate"]), read_head(tmp_path), "there")
 
 
-def test_a_head_saved_alone_goes_on_another_encoder_of_the_same_width(tmp_path):
-    saved = shift(make_rater(pooling="attention"))
-    saved.save_head(tmp_path / "head")
-    assert sorted(path.name for path in (tmp_path / "head").iterdir()) == ["config.json", "model.safetensors"]
-    head = read_head(tmp_path / "head")
-    assert all(name.startswith(("pooling.", "head.")) for name in head.weights)
-    new = make_rater(encoder=make_encoder("hubert"), pooling="attention")
-    take_head(new, head, "x")
-    for name, values in saved.state_dict().items():
-        if not name.startswith("encoder."):
-            assert torch.equal(new.state_dict()[name], values), name
+def test_a_head_alone_is_no_rater_and_no_encoder(tmp_path):
+    save_head(tmp_path)
+    for read in (SpeechRater.from_pretrained, load_encoder):
+        with pytest.raises(RaterError, match="holds a head alone, without an encoder. Give it as model.head_from"):
+            read(tmp_path)
 
 
-def test_a_run_a_rater_and_a_head_have_the_same_head(tmp_path):
-    saved = shift(make_rater())
-    saved.save_pretrained(tmp_path / "run" / "model")
-    saved.save_head(tmp_path / "head")
-    of_run, of_rater, alone = (read_head(tmp_path / place) for place in ("run", "run/model", "head"))
-    for name, values in alone.weights.items():
-        assert torch.equal(values, of_run.weights[name])
-        assert torch.equal(values, of_rater.weights[name])
-
-
-def test_another_kind_of_head_is_refused_with_all_that_differs(tmp_path):
-    make_rater(kind="ordinal", pooling="attention").save_pretrained(tmp_path)
-    new = make_rater(kind="binary", pooling="mean")
-    with pytest.raises(
-        ModelError, match=r"head in 'runs/x'.*model.pooling.kind is 'mean', there 'attention'.*"
-    ) as error:
-        take_head(new, read_head(tmp_path), "runs/x")
-    assert "model.head.kind is 'binary', there 'ordinal'" in str(error.value)
-
-
-def test_another_width_is_refused(tmp_path):
-    from lalia.model.encoders.load import load_encoder
-
-    make_rater().save_head(tmp_path)
-    wide = load_encoder({"random": "wavlm", "layers": 1, "width": 32, "heads": 2})
-    with pytest.raises(ModelError, match="does not fit this encoder.*must be as wide"):
-        take_head(make_rater(encoder=wide), read_head(tmp_path), "x")
-
-
-def test_a_refused_head_changes_nothing(tmp_path):
-    make_rater(kind="binary").save_head(tmp_path)
-    new = make_rater()
-    before = {name: values.clone() for name, values in new.state_dict().items()}
-    with pytest.raises(ModelError):
-        take_head(new, read_head(tmp_path), "x")
-    assert all(torch.equal(values, before[name]) for name, values in new.state_dict().items())
-
-
-def test_a_folder_without_a_head_is_refused(tmp_path):
-    with pytest.raises(RaterError, match="No rater in"):
-        read_head(tmp_path)
-
-
-def test_a_damaged_head_is_refused(tmp_path):
-    make_rater().save_head(tmp_path)
-    text = (tmp_path / "config.json").read_text().replace('"traits"', '"trait"')
-    (tmp_path / "config.json").write_text(text)
-    with pytest.raises(RaterError, match=r"cannot be used: .*trait"):
-        read_head(tmp_path)
+def test_a_head_of_a_rater_and_one_saved_alone_are_the_same(tmp_path):
+    rater = make_rater(encoder=make_encoder("hubert"), pooling="attention")
+    rater.save_head(tmp_path / "head")
+    rater.save_pretrained(tmp_path / "run" / "model")
+    alone, whole = read_head(tmp_path / "head"), read_head(tmp_path / "run")
+    assert {name.partition(".")[0] for name in alone.weights} == {"pooling", "head"}
+    assert alone.weights.keys() == whole.weights.keys()
+    assert all(torch.equal(values, whole.weights[name]) for name, values in alone.weights.items())

@@ -151,6 +151,8 @@ def read_config(folder: Path) -> RaterConfig:
         raise RaterError(f"Cannot read '{path}': {cause}. Save the rater again.") from cause
     if not isinstance(values, dict) or "format" not in values:
         raise RaterError(f"'{path}' does not describe a rater of lalia: it has no key 'format'.")
+    if str(values["format"]).startswith("head-"):
+        raise RaterError(f"'{folder}' holds a head alone, without an encoder. Give it as model.head_from.")
     if values["format"] != FORMAT:
         raise RaterError(
             f"'{path}' has format {values['format']!r}, saved by lalia {values.get('lalia')}; this lalia reads format"

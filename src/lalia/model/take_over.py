@@ -70,7 +70,8 @@ def _check_alike(rater: SpeechRater, saved: SavedHead, origin: str) -> None:
 
 
 def _pairs(place: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    keys = dict.fromkeys([*ours, *theirs])
+    # dropout is how a head trains, not what it is
+    keys = [key for key in dict.fromkeys([*ours, *theirs]) if key != "dropout"]
     pairs = {f"{place}.{key}": (ours.get(key), theirs.get(key)) for key in keys if key != "groups"}
     # which traits are in a group may change with the traits; whether there are groups may not
     if "groups" in keys:

@@ -12,12 +12,14 @@ from lalia.model.saved_rater import RaterConfig, find_rater, read_config
 
 CARD_FILE = "README.md"
 GAP = "*to be filled in*"
+# stands in a card until it is pushed to a repository
+REPOSITORY = "OWNER/NAME"
 
 _METRICS = ("auc", "balanced_accuracy", "spearman", "mae", "qwk")
 
 
 def write_card(folder: str | Path) -> Path:
-    """Write the card of a rater into its folder, from the files of its run where it lies in one.
+    """Write the card of a rater into its folder, in place of one that is there.
 
     Args:
         folder: of a run, or of the rater itself.
@@ -26,10 +28,18 @@ def write_card(folder: str | Path) -> Path:
         RaterError: if there is no rater.
     """
     found = find_rater(Path(folder))
-    run = found.parent
-    path = found / CARD_FILE
-    write_text(path, render_card(read_config(found), _read(run / "manifest.json"), _read(run / "metrics.json")))
-    return path
+    write_text(found / CARD_FILE, describe_rater(found))
+    return found / CARD_FILE
+
+
+def describe_rater(folder: Path) -> str:
+    """Return the card of the rater in a folder, from the files of its run too where it lies in one.
+
+    Raises:
+        RaterError: if there is no rater.
+    """
+    run = folder.parent
+    return render_card(read_config(folder), _read(run / "manifest.json"), _read(run / "metrics.json"))
 
 
 def render_card(config: RaterConfig, manifest: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
@@ -44,11 +54,13 @@ def render_card(config: RaterConfig, manifest: Mapping[str, Any], metrics: Mappi
         [
             "---",
             yaml.safe_dump(_header(config), sort_keys=False, allow_unicode=True).rstrip(),
+            # a comment: Hugging Face knows no word for a licence that is not chosen yet
+            "# license: to be filled in, such as apache-2.0; mind that of the encoder and what the speakers agreed to",
             "---",
             "",
             f"# {' '.join(_plain(manifest.get('name', 'Speech rater')).split())}",
             "",
-            f"Rates {len(config.traits)} perceptual traits of speech with [lalia]({_HOME}). Not a medical device.",
+            f"Rates {len(config.traits)} perceptual traits of speech with lalia. Not a medical device.",
             *_section("Intended use", _intended_use(config)),
             *_section("How to use", _usage()),
             *_section("Model", _model(config, manifest)),
@@ -59,9 +71,6 @@ def render_card(config: RaterConfig, manifest: Mapping[str, Any], metrics: Mappi
             "",
         ]
     )
-
-
-_HOME = "https://pypi.org/project/lalia/"
 
 
 def _header(config: RaterConfig) -> dict[str, Any]:
@@ -91,9 +100,10 @@ def _intended_use(config: RaterConfig) -> list[str]:
 def _usage() -> list[str]:
     return [
         "```python",
+        "from huggingface_hub import snapshot_download",
         "from lalia import SpeechRater",
         "",
-        'rater = SpeechRater.from_pretrained("a folder with these files")',
+        f'rater = SpeechRater.from_pretrained(snapshot_download("{REPOSITORY}"))',
         "scores = rater.score([waveform])     # 1-d arrays at rater.preprocessing.rate_hz",
         "```",
     ]
@@ -101,10 +111,13 @@ def _usage() -> list[str]:
 
 def _model(config: RaterConfig, manifest: Mapping[str, Any]) -> list[str]:
     source, adaptation = config.encoder, manifest.get("adaptation", {})
+    # a folder may bear a person's name
+    known = source.revision is not None or source.name.startswith("random:")
+    name = _plain(source.name) if known else f"from a local folder, {GAP}"
     revision = f", revision {source.revision}" if source.revision else ""
     trained = adaptation.get("trainable_parameters")
     return [
-        f"- Encoder: {_plain(source.name)} ({source.family}{revision})",
+        f"- Encoder: {name} ({source.family}{revision})",
         f"- Adaptation: {adaptation.get('kind', GAP)}"
         + ("" if trained is None else f", {trained:,} of {adaptation['parameters']:,} parameters trained"),
         f"- Depths: {config.layers}; pooling: {config.pooling['kind']}; head: {config.head['kind']}",

@@ -90,6 +90,8 @@ class ModelSettings(Settings):
             raise ValueError("encoder is missing (or start_from, a run to go on from)")
         if self.start_from is not None and self.encoder is not None:
             raise ValueError("start_from brings its own encoder: leave encoder out, or give head_from instead")
+        if self.start_from is not None and self.revision is not None:
+            raise ValueError("start_from brings its own encoder: leave revision out")
         if self.start_from is not None and self.head_from is not None:
             raise ValueError("start_from brings its own head: leave head_from out")
         return self
