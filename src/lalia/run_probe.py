@@ -15,7 +15,7 @@ from lalia.prepare import Prepared, prepare
 from lalia.progress import Progress
 from lalia.report.figures import plot_heat_maps
 from lalia.report.svg import write_svg
-from lalia.settings import FrozenAdapt, RunSettings
+from lalia.settings import ModelSettings, RunSettings
 from lalia.training.cache import open_store
 
 SHOWN_METRICS: Final = ("auc", "spearman")
@@ -34,8 +34,13 @@ def run_probe(settings: RunSettings, out: str | Path | None = None, progress: Pr
         LaliaError: if a user has to mend something.
     """
     progress = progress or Progress()
-    frozen = settings.model.model_copy(update={"adapt": FrozenAdapt(), "layers": "last"})
-    prepared = prepare(settings.model_copy(update={"model": frozen}), progress)
+    prepared = prepare(settings.model_copy(update={"model": _keep_encoder(settings.model)}), progress)
+    place = settings.model.start_from or settings.model.encoder
+    if isinstance(place, str) and (Path(place) / "split.csv").is_file():
+        progress.say(
+            f"Note: the encoder was trained in '{place}'. Recordings that it was trained on flatter it: probe others,"
+            " such as probe.parts=[test] with the same split."
+        )
     table = _select_parts(prepared, settings)
     encoder = prepared.rater.encoder.to("cuda" if torch.cuda.is_available() else "cpu")
     result = probe(
@@ -88,6 +93,17 @@ def summarize(result: ProbeResult) -> list[tuple[str, dict[str, dict[str, Any]]]
         (depth, {name: tree["macro"][name].to_json() for name in PROBE_METRICS})
         for depth, tree in result.estimates.items()
     ]
+
+
+def _keep_encoder(model: ModelSettings) -> ModelSettings:
+    """Return the settings of the encoder alone: nothing of it trains, and what a run puts on it is not needed."""
+    return ModelSettings(
+        encoder=model.start_from if model.encoder is None else model.encoder,
+        revision=model.revision,
+        context=model.context,
+        download_dir=model.download_dir,
+        keep_download=model.keep_download,
+    )
 
 
 def _select_parts(prepared: Prepared, settings: RunSettings) -> RecordingTable:
