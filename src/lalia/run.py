@@ -75,7 +75,7 @@ def train(
     write_split(prepared.split, folder / "split.csv")
     write_manifest(folder, manifest)
 
-    result = _fit(settings, prepared, folder, resume=resume, progress=progress)
+    result = fit_prepared(settings, prepared, checkpoints=folder / "checkpoints", resume=resume, progress=progress)
     _write_history(result, folder)
     _save_last(prepared.rater, result, folder, settings)
     thresholds = decide(prepared, settings, progress)
@@ -123,7 +123,28 @@ def _start_hashes(settings: RunSettings) -> list[str]:
     return [] if place is None else [read_head(Path(place)).config.weights_sha256]
 
 
-def _fit(settings: RunSettings, prepared: Prepared, folder: Path, *, resume: bool, progress: Progress) -> FitResult:
+def fit_prepared(
+    settings: RunSettings,
+    prepared: Prepared,
+    *,
+    checkpoints: Path | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> FitResult:
+    """Train the rater of a prepared run on its training part; nothing else is written or evaluated.
+
+    Args:
+        settings: of the run.
+        prepared: what ``prepare`` made of them; its rater is trained in place and left with its best weights.
+        checkpoints: the folder for the training state; None writes none.
+        resume: go on from the newest checkpoint there, if any.
+        progress: is told what happens.
+
+    Raises:
+        SplitError: if the training part has no rated recording.
+        TrainingError: as ``fit``.
+        Stopped: as ``fit``.
+    """
     parts = {name: prepared.part(name, rated=True) for name in ("train", "validation")}
     if not len(parts["train"].recordings):
         raise SplitError("The training part has no rated recording. Change split, or data.traits.")
@@ -135,7 +156,7 @@ def _fit(settings: RunSettings, prepared: Prepared, folder: Path, *, resume: boo
         validation_set,
         settings.train,
         seed=settings.seed,
-        checkpoints=folder / "checkpoints",
+        checkpoints=checkpoints,
         resume=resume,
         progress=progress,
     )
