@@ -7,7 +7,7 @@ from lalia.model.adapters import adapt_lora, adapt_soft_prompt
 from lalia.training.fingerprint import encoder_fingerprints
 from toy_encoders import make_encoder
 
-DEPTHS = [0, 1, 2, 3, "last"]
+DEPTHS = ["features", 0, 1, 2, 3, "last"]
 
 
 def changed_depths(before, encoder):
@@ -19,6 +19,7 @@ def changed_depths(before, encoder):
     ("path", "expected"),
     [
         ("feature_projection.projection.weight", DEPTHS),
+        ("encoder.pos_conv_embed.conv.bias", [0, 1, 2, 3, "last"]),
         ("encoder.layers.0.attention.rel_attn_embed.weight", [1, 2, 3, "last"]),
         ("encoder.layers.2.feed_forward.output_dense.weight", [3, "last"]),
         ("encoder.layer_norm.weight", ["last"]),
@@ -60,7 +61,7 @@ def test_the_scale_of_adapters_counts_although_it_is_no_weight():
         adapt_lora(encoder, rank=2, alpha=alpha)
         prints.append(encoder_fingerprints(encoder, DEPTHS))
     assert prints[0][0] == prints[1][0]
-    assert all(prints[0][depth] != prints[1][depth] for depth in DEPTHS[1:])
+    assert all(prints[0][depth] != prints[1][depth] for depth in DEPTHS[2:])
 
 
 def test_a_prompt_counts_above_the_stem():

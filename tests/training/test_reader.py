@@ -41,6 +41,10 @@ def last_block(encoder):
     return adapt_partial(encoder, last=1)
 
 
+def all_but_features(encoder):
+    return adapt_full(encoder, train_features=False)
+
+
 def scanned(table, preprocessing):
     scan = scan_recordings(table.recordings[["recording", "path"]], preprocessing, min_seconds=0.025)
     kept = table.recordings.drop(columns="duration_seconds")
@@ -95,6 +99,7 @@ STARTS = {
     "lora": (ADAPTATIONS["lora"], "weighted", "mean"),
     "lora on the last block": (lambda encoder: adapt_lora(encoder, rank=2, last=1), [2, 3], "mean"),
     "soft prompt": (ADAPTATIONS["deep soft_prompt"], "last", "statistics"),
+    "all but the features": (all_but_features, "weighted", "mean"),
 }
 
 
@@ -106,6 +111,9 @@ def test_scores_from_the_store_are_those_without_it(family, start, table, tmp_pa
     if start == "soft prompt" and not encoder.takes_prompt:
         pytest.skip(f"{family} takes no prompt")
     rater = make_adapted(adapt, encoder, layers=layers, pooling=pooling)
+    if encoder.first_changing_depth == 0 and not encoder.feature_modules:
+        assert InputReader(rater, ActivationStore(tmp_path)).part is None
+        pytest.skip(f"the stem of {family} is one whole")
     expected, plain = scores_of(rater, InputReader(rater), table)
     assert isinstance(plain[0].inputs, Windows)
     for dtype, tolerance in {"float32": 1e-5, "float16": 2e-3}.items():
@@ -132,6 +140,7 @@ def test_scores_from_the_store_are_those_without_it(family, start, table, tmp_pa
         (ADAPTATIONS["lora"], "last", "mean", (0,)),
         (ADAPTATIONS["soft_prompt"], "last", "mean", (0,)),
         (lambda encoder: adapt_full(encoder, train_stem=False), "weighted", "mean", (0,)),
+        (all_but_features, "weighted", "mean", ("features",)),
     ],
 )
 def test_what_is_kept_follows_from_what_trains(adapt, layers, pooling, expected):
@@ -158,6 +167,7 @@ def test_a_head_with_a_transformer_takes_frames():
         (ADAPTATIONS["lora"], "last", "mean"),
         (ADAPTATIONS["soft_prompt"], "last", "mean"),
         (ADAPTATIONS["ia3"], "last", "mean"),
+        (all_but_features, "last", "mean"),
     ],
 )
 @pytest.mark.parametrize("workers", [0, 1])

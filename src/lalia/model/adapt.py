@@ -146,7 +146,7 @@ def freeze_unused(encoder: SpeechEncoder, layers: Layers) -> None:
         >>> any(parameter.requires_grad for parameter in encoder.blocks[1].parameters())
         False
     """
-    depths = [depth for depth in find_depths(layers, encoder.n_blocks) if depth != "last"]
+    depths = [depth for depth in find_depths(layers, encoder.n_blocks) if isinstance(depth, int)]
     if not depths:
         return
     highest = max(depths)

@@ -379,7 +379,7 @@ class SpeechRater(nn.Module):
         missing = [depth for depth in self.layer_mix.depths if depth not in known]
         if not missing:
             return known
-        highest = max(depth for depth in known if depth != "last")
+        highest: Depth = max((depth for depth in known if isinstance(depth, int)), default="features")
         return {**known, **self.encoder.frames_from(highest, known[highest], missing)}
 
     def _encode_windows(self, waveform: Tensor) -> list[Frames]:

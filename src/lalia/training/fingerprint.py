@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from lalia.model.encoders.base import Depth, SpeechEncoder
 from lalia.model.encoders.module_tree import added_parameters
@@ -24,7 +24,7 @@ def encoder_fingerprints(encoder: SpeechEncoder, depths: Iterable[Depth]) -> dic
 
     Args:
         encoder: whose frames they are.
-        depths: numbers from 0, or ``"last"``.
+        depths: numbers from 0, ``"last"`` or ``"features"``.
 
     Example:
         >>> from lalia.model.encoders.load import load_encoder
@@ -39,7 +39,7 @@ def encoder_fingerprints(encoder: SpeechEncoder, depths: Iterable[Depth]) -> dic
     fingerprint = _digest(json.dumps(described, sort_keys=True, default=str))
     added_at = _depth_of_additions(encoder)
     found: dict[Depth, str] = {}
-    order: list[Depth] = [*range(encoder.n_blocks + 1), "last"]
+    order: list[Depth] = ["features", *range(encoder.n_blocks + 1), "last"]
     for depth in order:
         if not wanted - found.keys():
             break
@@ -53,15 +53,21 @@ def encoder_fingerprints(encoder: SpeechEncoder, depths: Iterable[Depth]) -> dic
 def _weights_of_depths(encoder: SpeechEncoder) -> dict[Depth, dict[str, Tensor]]:
     """Return the weights and buffers that come into play at each depth."""
     found: dict[Depth, dict[str, Tensor]] = {}
-    prefixes = tuple(f"{encoder.path_of(module)}." for module in encoder.output_modules)
+    features = _prefixes(encoder, encoder.feature_modules)
+    behind = () if encoder.last_depth_is_normalized else _prefixes(encoder, encoder.output_modules)
     for path, weight in encoder.model.state_dict().items():
-        is_behind = bool(prefixes) and path.startswith(prefixes) and not encoder.last_depth_is_normalized
-        depth: Depth = "last" if is_behind else encoder.depth_of(path)
+        depth: Depth = encoder.depth_of(path)
+        if path.startswith((*features, *behind)):
+            depth = "features" if path.startswith(features) else "last"
         found.setdefault(depth, {})[path] = weight.detach().to("cpu").contiguous()
     if encoder.prompt is not None:
         for path, vectors in encoder.prompt.named_parameters(prefix="prompt"):
             found.setdefault(encoder.depth_of(path), {})[path] = vectors.detach().to("cpu").contiguous()
     return found
+
+
+def _prefixes(encoder: SpeechEncoder, modules: Iterable[nn.Module]) -> tuple[str, ...]:
+    return tuple(f"{encoder.path_of(module)}." for module in modules)
 
 
 def _depth_of_additions(encoder: SpeechEncoder) -> int | None:

@@ -197,6 +197,8 @@ class FrozenFrames(FrozenPart):
     @property
     def title(self) -> str:
         """What is kept, in words."""
+        if self.depths == ("features",):
+            return "the features below depth 0"
         plural = "depths" if len(self.depths) > 1 else "depth"
         return f"the frames of {plural} {', '.join(map(str, self.depths))}"
 
@@ -221,7 +223,8 @@ def find_frozen_part(rater: SpeechRater, dtype: StorageType) -> FrozenPart | Non
 
     With a frozen encoder and a pooling without parameters that is the pooled vectors of all depths, where the layer mix
     gives the same before pooling as after: a weighted one only with the mean. Otherwise it is the frames of the pooled
-    depths that do not change, and of the highest such depth if blocks follow it.
+    depths that do not change, and of the highest such depth if blocks follow it; or the features below depth 0, where
+    the stem trains but for them.
 
     Args:
         rater: adapted; or read from its folder, which says from which depth on it was trained.
@@ -230,22 +233,14 @@ def find_frozen_part(rater: SpeechRater, dtype: StorageType) -> FrozenPart | Non
     encoder, mix = rater.encoder, rater.layer_mix
     first = rater.first_changing_depth
     if first == 0:
-        return None
+        return None if _features_change(encoder) else _frozen_frames(rater, ["features"], dtype, goes_on=True)
     if first > encoder.n_blocks and is_pooled_first(rater):
         return frozen_vectors(encoder, rater.preprocessing, dtype, mix.depths, rater.pooling.statistics)
     known: set[Depth] = {depth for depth in mix.depths if _number(depth, encoder) < first}
     goes_on = len(known) < len(mix.depths)
     if goes_on:
         known.add(first - 1)
-    depths = tuple(sorted(known, key=lambda depth: _number(depth, encoder)))
-    prints = encoder_fingerprints(encoder, depths)
-    return FrozenFrames(
-        depths,
-        tuple(prints[depth] for depth in depths),
-        rater.preprocessing,
-        dtype,
-        keeps_padding=goes_on and encoder.attends_to_padding,
-    )
+    return _frozen_frames(rater, sorted(known, key=lambda depth: _number(depth, encoder)), dtype, goes_on=goes_on)
 
 
 def is_pooled_first(rater: SpeechRater) -> bool:
@@ -307,6 +302,27 @@ def encode_windows(
         start = stop
 
 
+def _frozen_frames(rater: SpeechRater, depths: Sequence[Depth], dtype: StorageType, *, goes_on: bool) -> FrozenFrames:
+    prints = encoder_fingerprints(rater.encoder, depths)
+    return FrozenFrames(
+        tuple(depths),
+        tuple(prints[depth] for depth in depths),
+        rater.preprocessing,
+        dtype,
+        keeps_padding=goes_on and rater.encoder.attends_to_padding,
+    )
+
+
+def _features_change(encoder: SpeechEncoder) -> bool:
+    """Return whether training changes, or changed, what lies below depth 0; so too where nothing is known to."""
+    parameters = [
+        (f"{encoder.path_of(module)}.{name}", parameter)
+        for module in encoder.feature_modules
+        for name, parameter in module.named_parameters()
+    ]
+    return not parameters or any(each.requires_grad or path in encoder.changed for path, each in parameters)
+
+
 def _refuse_no_frame(name: str, has_frame: bool) -> None:
     if not has_frame:
         raise EmptyRecordingError(
@@ -329,7 +345,7 @@ def _pad(recordings: Sequence[Tensor], lengths: Sequence[list[int]]) -> Tensor:
 
 
 def _number(depth: Depth, encoder: SpeechEncoder) -> int:
-    return encoder.n_blocks if depth == "last" else depth
+    return depth if isinstance(depth, int) else encoder.n_blocks
 
 
 def _count_positions(encoder: SpeechEncoder) -> int:

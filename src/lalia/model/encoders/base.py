@@ -17,7 +17,7 @@ from lalia.model.soft_prompt import SoftPrompt
 if TYPE_CHECKING:
     from lalia.model.rank_allocation import RankAllocation
 
-Depth = int | Literal["last"]
+Depth = int | Literal["last", "features"]
 
 
 class Frames(NamedTuple):
@@ -141,6 +141,11 @@ class SpeechEncoder(nn.Module, ABC):
         return topmost_without(self.model, [self.blocks, *self.output_modules])
 
     @property
+    def feature_modules(self) -> Sequence[nn.Module]:
+        """Of the stem, what makes features of a waveform, where depth 0 follows from them alone; empty elsewhere."""
+        return []
+
+    @property
     def fixed_parameters(self) -> frozenset[str]:
         """The paths of parameters that a full adaptation leaves as they are: SpecAugment's, which is left out."""
         return frozenset({"masked_spec_embed"})
@@ -165,6 +170,18 @@ class SpeechEncoder(nn.Module, ABC):
         Raises:
             EncoderError: if a window is shorter than ``min_samples`` or longer than ``max_samples``.
         """
+
+    def features(self, waveforms: Tensor, n_samples: Tensor) -> Frames:
+        """Return what ``feature_modules`` make, below depth 0; arguments as for ``stem``.
+
+        Raises:
+            EncoderError: if the encoder has no such modules.
+        """
+        raise EncoderError(f"The stem of {self.source.name} is one whole: it has no features below depth 0.")
+
+    def place(self, features: Frames) -> Frames:
+        """Return the frames of depth 0 from the features."""
+        return features
 
     def context(self, frames: Frames) -> dict[str, Any]:
         """Return what the blocks share, by the names of their arguments: the attention mask, relative positions."""
@@ -199,7 +216,7 @@ class SpeechEncoder(nn.Module, ABC):
             waveforms: at ``rate_hz``, padded behind, shape (windows, samples).
             n_samples: real samples of each window, shape (windows,).
             depths: numbers from 0 to ``n_blocks``, or ``"last"`` for the encoder's own output, which in pre-norm
-                models is the last depth normalised.
+                models is the last depth normalised; or ``"features"`` below depth 0.
 
         Returns:
             For each depth its frames, undefined on padding. All numbered depths have the same mask.
@@ -208,15 +225,16 @@ class SpeechEncoder(nn.Module, ABC):
             EncoderError: if there is no such depth, or a window is too short or too long.
         """
         self.check_depths(depths)
+        start: Depth = "features" if "features" in depths else 0
         with self._gradients_at(0):
-            frames = self.stem(waveforms, n_samples)
-        return self.frames_from(0, frames, depths)
+            frames = (self.stem if start == 0 else self.features)(waveforms, n_samples)
+        return self.frames_from(start, frames, depths)
 
-    def frames_from(self, depth: int, frames: Frames, depths: Sequence[Depth]) -> dict[Depth, Frames]:
+    def frames_from(self, depth: Depth, frames: Frames, depths: Sequence[Depth]) -> dict[Depth, Frames]:
         """Return the frames of the asked depths from those of a depth that is not above them.
 
         Args:
-            depth: of the frames, 0 to ``n_blocks``.
+            depth: of the frames, 0 to ``n_blocks``, or ``"features"``.
             frames: as ``forward`` gives them for that depth.
             depths: as for ``forward``, none below ``depth``.
 
@@ -224,10 +242,20 @@ class SpeechEncoder(nn.Module, ABC):
             EncoderError: if there is no such depth, one lies below ``depth``, or a soft prompt would have to be there
                 already.
         """
+        found: dict[Depth, Frames] = {}
+        if depth == "features":
+            if "features" in depths:
+                found["features"] = frames
+            if len(found) == len(depths):
+                return found
+            with self._gradients_at(0):
+                frames = self.place(frames)
+        elif depth == "last":
+            raise EncoderError("No depth follows the encoder's own output.")
+        depth = 0 if depth == "features" else depth
         highest = self.check_depths(depths, lowest=depth)
         if self.prompt is not None and depth > 0:
             raise EncoderError(f"With a soft prompt frames are computed from those of depth 0, not of depth {depth}.")
-        found: dict[Depth, Frames] = {}
         with self._gradients_at(depth + 1):
             inner = frames if self.prompt is None else Frames(*self.prompt.put_before(*frames))
             context = self.context(inner)
@@ -254,7 +282,9 @@ class SpeechEncoder(nn.Module, ABC):
             stem = [(0, module) for module in self.stem_modules]
             stem_trains = any(has_trainable(module) for module in self.stem_modules)
             for depth, module in [*stem, *enumerate(self.blocks, start=1)]:
-                trains = stem_trains if depth == 0 else has_trainable(module)
+                # dropout that stands in the stem by itself follows the others there
+                is_dropout = depth == 0 and next(module.parameters(), None) is None
+                trains = stem_trains if is_dropout else has_trainable(module)
                 if trains and depth >= self.first_changing_depth:
                     _set_training(module, whole=any(wraps_layer(each) for each in module.modules()))
         return self
@@ -316,15 +346,17 @@ class SpeechEncoder(nn.Module, ABC):
             EncoderError: if there is no such depth, or one lies below ``lowest``.
         """
         depths = list(depths)
+        depths = [depth for depth in depths if depth != "features"]
         wrong = [depth for depth in depths if depth != "last" and depth not in range(self.n_blocks + 1)]
         if wrong:
             raise EncoderError(
                 f"{self.source.name} has no depth {wrong[0]!r}: it has 0 (the stem) to {self.n_blocks}, and 'last'."
             )
-        below = [depth for depth in depths if depth != "last" and depth < lowest]
+        numbers = [depth for depth in depths if isinstance(depth, int)]
+        below = [depth for depth in numbers if depth < lowest]
         if below:
             raise EncoderError(f"Depth {below[0]} cannot be computed from the frames of depth {lowest}.")
-        return max((self.n_blocks if depth == "last" else depth for depth in depths), default=0)
+        return self.n_blocks if "last" in depths else max(numbers, default=0)
 
     def _run_block(self, depth: int, values: Tensor, context: Mapping[str, Any]) -> Tensor:
         if self.checkpoints_gradients and torch.is_grad_enabled():

@@ -36,10 +36,9 @@ class ConformerEncoder(Wav2Vec2Encoder):
         unused = self.model.encoder.pos_conv_embed.named_parameters()
         return super().fixed_parameters | {f"encoder.pos_conv_embed.{name}" for name, _ in unused}
 
-    def stem(self, waveforms: Tensor, n_samples: Tensor) -> Frames:
-        """Return the frames of depth 0: convolved and projected."""
-        frames = self.projected(waveforms, n_samples)
-        return Frames(self.model.encoder.dropout(frames.values), frames.is_real)
+    def place(self, features: Frames) -> Frames:
+        """Return the frames of depth 0, which are the features."""
+        return Frames(self.model.encoder.dropout(features.values), features.is_real)
 
     def context(self, frames: Frames) -> dict[str, Any]:
         """Return the attention mask and the relative positions."""

@@ -29,16 +29,22 @@ class SEWEncoder(Wav2Vec2Encoder):
         """Return the number of squeezed frames that waveforms of these numbers of samples give."""
         return count_convolved(n_samples, self._config) // int(self._config.squeeze_factor)
 
-    def stem(self, waveforms: Tensor, n_samples: Tensor) -> Frames:
-        """Return the frames of depth 0: convolved, projected, squeezed, with their positions."""
-        frames = self.projected(waveforms, n_samples)
+    @property
+    def feature_modules(self) -> Sequence[nn.Module]:
+        """The convolutions and the projection, with the norm between them."""
+        projection = [self.model.feature_projection] if self.model.project_features else []
+        return [self.model.feature_extractor, self.model.layer_norm, *projection]
+
+    def place(self, features: Frames) -> Frames:
+        """Return the frames of depth 0 from the convolved and projected ones: squeezed, with their positions."""
         encoder = self.model.encoder
-        hidden = frames.values.transpose(1, 2)
+        hidden = features.values.transpose(1, 2)
         positions, pooled = encoder.pos_conv_embed(hidden), encoder.pool(hidden)
         time = min(positions.shape[-1], pooled.shape[-1])
         values = (pooled[..., :time] + positions[..., :time]).transpose(1, 2)
         values = encoder.dropout(encoder.layer_norm(values))
-        return Frames(values, mask_up_to(self.count_frames(n_samples).to(values.device), time))
+        counts = features.is_real.sum(dim=1) // int(self._config.squeeze_factor)
+        return Frames(values, mask_up_to(counts, time))
 
     def finish(self, frames: Frames) -> Frames:
         """Return ``last_hidden_state``: the last depth with its frames upsampled to the rate of the convolutions."""

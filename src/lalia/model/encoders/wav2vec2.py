@@ -39,15 +39,23 @@ class Wav2Vec2Encoder(SpeechEncoder):
         """Return the number of frames that waveforms of these numbers of samples give, by the convolutions' kernels."""
         return count_convolved(n_samples, self._config)
 
+    @property
+    def feature_modules(self) -> Sequence[nn.Module]:
+        """The convolutions and the projection."""
+        return [self.model.feature_extractor, self.model.feature_projection]
+
     def stem(self, waveforms: Tensor, n_samples: Tensor) -> Frames:
         """Return the frames of depth 0: convolved, projected, with their positions."""
-        frames = self.projected(waveforms, n_samples)
-        values = frames.values + self._positions(frames)
+        return self.place(self.features(waveforms, n_samples))
+
+    def place(self, features: Frames) -> Frames:
+        """Return the frames of depth 0 from the convolved and projected ones: with their positions."""
+        values = features.values + self._positions(features)
         if not self._is_pre_norm:
             values = self.model.encoder.layer_norm(values)
-        return Frames(self.model.encoder.dropout(values), frames.is_real)
+        return Frames(self.model.encoder.dropout(values), features.is_real)
 
-    def projected(self, waveforms: Tensor, n_samples: Tensor) -> Frames:
+    def features(self, waveforms: Tensor, n_samples: Tensor) -> Frames:
         """Return the convolved and projected frames, zero behind the real ones."""
         lengths = self.check_lengths(waveforms, n_samples)
         waveforms = waveforms[:, : max(lengths)]
