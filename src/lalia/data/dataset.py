@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from lalia.data.audio import Preprocessing, load_windows
+from lalia.data.audio import Preprocessing, load_waveform
+from lalia.data.augment import Augmentation
 from lalia.data.decoding import Waveform
 from lalia.data.table import RecordingTable
 from lalia.errors import AudioError, TableError
@@ -65,12 +66,16 @@ class RecordingDataset(Dataset[Item]):
     Args:
         table: with the columns of ``scan_recordings``.
         preprocessing: of the encoder that takes the windows.
+        augmentation: distorts each recording before it is cut into windows, for the training part only; other
+            recordings that it mixes in are those of this table, of other speakers.
 
     Raises:
         TableError: if the recordings have not been scanned.
     """
 
-    def __init__(self, table: RecordingTable, preprocessing: Preprocessing) -> None:
+    def __init__(
+        self, table: RecordingTable, preprocessing: Preprocessing, augmentation: Augmentation | None = None
+    ) -> None:
         if "duration_seconds" not in table.recordings:
             raise TableError("The table lacks the column 'duration_seconds'. Add the columns of scan_recordings first.")
         self.preprocessing = preprocessing
@@ -78,6 +83,13 @@ class RecordingDataset(Dataset[Item]):
         self.seconds: list[float] = table.recordings["duration_seconds"].tolist()
         self.ratings: NDArray[np.float32] = table.ratings.to_numpy(dtype=np.float32)
         self._paths: list[str] = table.recordings["path"].tolist()
+        self._augmentation = augmentation
+        self._speakers: list[str] = table.recordings["speaker"].tolist() if augmentation is not None else []
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose what augmentation draws, before batches are loaded; without it every epoch is the same."""
+        self._epoch = epoch
 
     def __len__(self) -> int:
         return len(self.recordings)
@@ -88,11 +100,33 @@ class RecordingDataset(Dataset[Item]):
         Raises:
             AudioError: names the recording if its file cannot be used.
         """
+        waveform = self._load(row)
+        if self._augmentation is not None:
+            waveform = self._augmentation.apply(
+                waveform,
+                self.preprocessing.rate_hz,
+                self.recordings[row],
+                self._epoch,
+                partner=lambda: self._load_partner(row),
+            )
+        return Item(row, self.preprocessing.windows(waveform), self.ratings[row])
+
+    def _load(self, row: int) -> Waveform:
         try:
-            windows = load_windows(self._paths[row], self.preprocessing)
+            return load_waveform(self._paths[row], self.preprocessing)
         except AudioError as error:
             raise AudioError(f"Recording '{self.recordings[row]}': {error}") from error
-        return Item(row, windows, self.ratings[row])
+
+    def _load_partner(self, row: int) -> Waveform | None:
+        """Return the recording that is mixed into a row's, None where only one speaker is there."""
+        assert self._augmentation is not None
+        others = {
+            recording: place
+            for place, (recording, speaker) in enumerate(zip(self.recordings, self._speakers, strict=True))
+            if speaker != self._speakers[row]
+        }
+        partner = self._augmentation.partner_of(self.recordings[row], self._epoch, list(others))
+        return None if partner is None else self._load(others[partner])
 
 
 def collate(items: Sequence[Item]) -> Batch:

@@ -183,6 +183,7 @@ class _Session:
         position = self.position
         self.unfreezing.begin_epoch(position.epoch)
         self.rater.train()
+        self.dataset.set_epoch(position.epoch)
         steps = self._steps_in(position.epoch)
         self.progress.start(f"epoch {position.epoch} of {self.settings.epochs}", steps)
         begun = time.perf_counter() - position.seconds
