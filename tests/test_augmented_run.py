@@ -1,5 +1,6 @@
-"""A run with augmentation: only training hears it."""
+"""A run with augmentation: only training hears it, and what it may falsify is said."""
 
+import json
 import os
 import signal
 
@@ -80,6 +81,20 @@ def test_a_run_with_augmentation_is_another_run_and_the_same_each_time(corpus, t
 
     first, again, plain = losses("first", AUGMENT), losses("again", AUGMENT), losses("plain")
     assert first.split(",")[1] == again.split(",")[1] != plain.split(",")[1]
+
+
+def test_what_augmentation_may_falsify_is_a_warning_of_check_and_train(corpus, tmp_path):
+    settings = quick_settings(corpus, tmp_path, "augment=[speed]", "train.epochs=1")
+    expected = "augment: speed may falsify 'slow_rate': it is the rate that is rated."
+    assert expected in prepare(settings).warnings
+    manifest = json.loads((train(settings) / "manifest.json").read_text(encoding="utf-8"))
+    assert expected in manifest["warnings"]
+
+
+def test_without_augmentation_there_is_none_and_no_warning(corpus, tmp_path):
+    prepared = prepare(quick_settings(corpus, tmp_path))
+    assert build_augmentation(quick_settings(corpus, tmp_path), prepared.rater.encoder) is None
+    assert not prepared.risks
 
 
 def test_the_settings_of_every_step_reach_it(corpus, tmp_path):
