@@ -110,10 +110,10 @@ RISKS: dict[str, dict[str, str]] = {
     },
     "mix": {
         "voice quality": "the other voice has a quality of its own",
-        "articulation": "the other one's sounds are heard too",
-        "pauses": "the other one fills them",
-        "loudness variation": "the other one fills the soft places",
-        "respiration": "the other one's breaths are heard too",
+        "articulation": "the other voice's sounds are heard too",
+        "pauses": "the other voice fills the pauses",
+        "loudness variation": "the other voice fills the soft places",
+        "respiration": "the other voice's breaths are heard too",
     },
     "gain": {"loudness level": "it is the level that is rated"},
     "clipping": {
@@ -131,11 +131,11 @@ RISKS: dict[str, dict[str, str]] = {
         "voice quality": "it moves the balance of low and high frequencies, by which breathiness is heard",
         "resonance": "it may take a formant away",
         "articulation": "it may take the band of a consonant away",
-        "nasal emission": "it may take its band away",
+        "nasal emission": "it may take the band of the escaping air away",
     },
     "reverberation": {
         "articulation": "it blurs one sound into the next",
-        "pauses": "it fills them",
+        "pauses": "it fills the pauses",
         "voice quality": "it adds noise between the harmonics",
         "loudness variation": "it evens loud and soft out",
     },
@@ -143,7 +143,7 @@ RISKS: dict[str, dict[str, str]] = {
         "articulation": "frication above 3,400 Hz is lost",
         "voice quality": "the noise of breathy voices above 3,400 Hz is lost",
         "resonance": "the nasal resonance below 300 Hz is lost",
-        "nasal emission": "most of its noise is lost",
+        "nasal emission": "most of the noise of escaping air is lost",
         "respiration": "most of the noise of breaths is lost",
     },
     "codec": {
@@ -154,7 +154,7 @@ RISKS: dict[str, dict[str, str]] = {
     },
     "speed": {
         "rate": "it is the rate that is rated",
-        "pauses": "they become shorter or longer",
+        "pauses": "pauses become shorter or longer",
         "pitch": "pitch moves along, and so does the range in Hz",
         "stress": "durations and pitch, which mark stress, change",
         "resonance": "formants move along",
