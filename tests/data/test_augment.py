@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lalia.data.augment import DISTORTIONS, Augmentation, Step
+from lalia.data.augment import DISTORTIONS, Augmentation, Step, hash_ids
 
 NOISE = Step("noise", options={"snr_db": (10.0, 30.0), "color": "pink"})
 GAIN = Step("gain", options={"gain_db": (-6.0, 6.0)})
@@ -123,31 +123,44 @@ def test_a_change_of_speed_that_would_be_too_short_for_the_encoder_is_left_out()
 
 
 MIX = Step("mix", options={"snr_db": (10.0, 10.0)})
+OTHERS = [f"r{number}" for number in range(20)]
+
+
+def partner(chain, epoch, others, of="a"):
+    place = chain.partner_of(of, epoch, hash_ids(others), np.ones(len(others), dtype=bool))
+    return None if place is None else others[place]
 
 
 def test_the_partner_is_drawn_for_each_recording_and_epoch_whatever_the_order():
     chain = Augmentation((MIX,), seed=1)
-    others = [f"r{number}" for number in range(20)]
-    drawn = [chain.partner_of("a", epoch, others) for epoch in range(30)]
-    assert drawn == [chain.partner_of("a", epoch, others[::-1]) for epoch in range(30)]
+    drawn = [partner(chain, epoch, OTHERS) for epoch in range(30)]
+    assert drawn == [partner(chain, epoch, OTHERS[::-1]) for epoch in range(30)]
+    assert drawn != [partner(chain, epoch, OTHERS, of="b") for epoch in range(30)]
     assert len(set(drawn)) > 10
-    assert chain.partner_of("a", 1, []) is None
+    assert partner(chain, 1, []) is None
+    assert chain.partner_of("a", 1, hash_ids(OTHERS), np.array([False] * 20)) is None
+    assert chain.partner_of("a", 1, hash_ids(OTHERS), np.arange(20) == 7) == 7
+
+
+def test_every_recording_is_as_often_the_partner():
+    chain = Augmentation((MIX,), seed=1)
+    drawn = [partner(chain, epoch, OTHERS) for epoch in range(2_000)]
+    counts = [drawn.count(other) for other in OTHERS]
+    assert min(counts) > 60
+    assert max(counts) < 140
 
 
 def test_the_partner_stays_when_another_recording_goes():
     chain = Augmentation((MIX,), seed=1)
-    others = [f"r{number}" for number in range(20)]
     for epoch in range(30):
-        partner = chain.partner_of("a", epoch, others)
-        assert chain.partner_of("a", epoch, [each for each in others if each == partner or each > "r15"]) == partner
+        drawn = partner(chain, epoch, OTHERS)
+        assert partner(chain, epoch, [each for each in OTHERS if each == drawn or each > "r15"]) == drawn
 
 
 def test_the_partner_of_a_view_is_always_the_same():
     chain = Augmentation((MIX,), seed=1, views=3)
-    others = [f"r{number}" for number in range(20)]
-    assert [chain.partner_of("a", epoch, others) for epoch in range(3)] == [
-        chain.partner_of("a", epoch, others) for epoch in range(3, 6)
-    ]
+    drawn = [partner(chain, epoch, OTHERS) for epoch in range(6)]
+    assert drawn[:3] == drawn[3:]
 
 
 def test_a_partner_is_loaded_only_when_mixing_is_drawn():
@@ -182,3 +195,11 @@ def test_the_description_is_json_and_tells_all_that_changes_the_values():
     texts = [json.dumps(chain.describe(), allow_nan=False, sort_keys=True) for chain in chains]
     assert len(set(texts)) == len(chains)
     assert json.dumps(Augmentation(CHAIN, 1).describe(), sort_keys=True) == texts[0]
+
+
+def test_the_description_of_a_view_is_that_of_its_draw_however_many_views_there_are():
+    chain = Augmentation(CHAIN, 1, views=4)
+    drawn = {json.dumps(chain.describe_draw("a", epoch)) for epoch in range(8)}
+    assert len(drawn) == 4
+    assert drawn < {json.dumps(Augmentation(CHAIN, 1, views=8).describe_draw("a", epoch)) for epoch in range(8)}
+    assert not drawn & {json.dumps(chain.describe_draw("b", epoch)) for epoch in range(8)}

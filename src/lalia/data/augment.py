@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import scipy
+from numpy.typing import NDArray
 
 from lalia.data import channels, distortions, tempo
 from lalia.data.decoding import Waveform
@@ -81,14 +82,26 @@ class Augmentation:
             return None
         return (epoch + int.from_bytes(_digest(recording)[:8], "big")) % self.views
 
-    def partner_of(self, recording: str, epoch: int, others: Sequence[str]) -> str | None:
-        """Return which of the other recordings is mixed in, or None if there are none.
+    def partner_of(
+        self, recording: str, epoch: int, hashes: NDArray[np.uint64], may_be: NDArray[np.bool_]
+    ) -> int | None:
+        """Return the place of the recording that is mixed in, or None if none may be.
 
-        Each has a rank drawn from the seed, the recording, the epoch or view, and its own id: the first one's choice
+        Each has a rank drawn from the seed, the recording, the epoch or view, and its own id: which one is the first
         does not change with their order, nor when one of the rest comes or goes.
+
+        Args:
+            recording: its id.
+            epoch: of the training.
+            hashes: of the ids of all recordings, from ``hash_ids``.
+            may_be: whether each may be the partner.
         """
-        number = self._number(recording, epoch)
-        return min(others, key=lambda other: _digest(self.seed, recording, number, other), default=None)
+        if not may_be.any():
+            return None
+        key = _digest("partner", self.seed, recording, self._number(recording, epoch))
+        ranks = _scramble(hashes ^ np.uint64(int.from_bytes(key[:8], "big")))
+        places = np.flatnonzero(may_be)
+        return int(places[np.argmin(ranks[places])])
 
     def apply(
         self,
@@ -127,12 +140,18 @@ class Augmentation:
             return waveform
         return distortions.limit_peak(changed, max(1.0, float(np.abs(waveform).max(initial=0.0))))
 
-    def describe(self) -> dict[str, Any]:
-        """Return, as JSON can hold it, all that the values depend on besides recording, view or epoch, and partner.
+    def describe_draw(self, recording: str, epoch: int) -> dict[str, Any]:
+        """Return, as JSON can hold it, all that the values of a recording depend on but the files' contents.
 
-        With these, the key of stored activations needs the recording's id and hash, the view or epoch, and where
-        ``mixes`` is true the hash of its partner's file.
+        These are the recording's own and, where ``mixes`` is true, its partner's. How many views there are is not
+        part of it: the first four of eight are those of four.
         """
+        described = self.describe()
+        del described["views"]
+        return {**described, "recording": recording, "number": self._number(recording, epoch)}
+
+    def describe(self) -> dict[str, Any]:
+        """Return the whole augmentation as JSON can hold it."""
         return {
             "version": VERSION,
             "scipy": scipy.__version__,
@@ -152,6 +171,18 @@ class Augmentation:
     def _number(self, recording: str, epoch: int) -> int:
         view = self.view_of(recording, epoch)
         return epoch if view is None else view
+
+
+def hash_ids(recordings: Sequence[str]) -> NDArray[np.uint64]:
+    """Return a number for each id, for ``Augmentation.partner_of``."""
+    return np.array([int.from_bytes(_digest(recording)[:8], "big") for recording in recordings], dtype=np.uint64)
+
+
+def _scramble(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return numbers as random as those of SplitMix64 (Steele, Lea and Flood 2014), the same for the same."""
+    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return numbers ^ (numbers >> np.uint64(31))
 
 
 def _digest(*parts: object) -> bytes:

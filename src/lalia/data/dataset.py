@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -15,7 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lalia.data.audio import Preprocessing, load_waveform
-from lalia.data.augment import Augmentation
+from lalia.data.augment import Augmentation, hash_ids
 from lalia.data.decoding import Waveform
 from lalia.data.table import RecordingTable
 from lalia.errors import AudioError, TableError
@@ -89,12 +90,35 @@ class RecordingDataset(Dataset[Item]):
         self.ratings: NDArray[np.float32] = table.ratings.to_numpy(dtype=np.float32)
         self._paths: list[str] = table.recordings["path"].tolist()
         self._augmentation = augmentation
-        self._speakers: list[str] = table.recordings["speaker"].tolist() if augmentation is not None else []
         self._epoch = 0
+        if augmentation is not None and augmentation.mixes:
+            self._hashes = hash_ids(self.recordings)
+            self._speaker_numbers = pd.factorize(table.recordings["speaker"])[0]
 
     def set_epoch(self, epoch: int) -> None:
         """Choose what augmentation draws, before batches are loaded; without it every epoch is the same."""
         self._epoch = epoch
+
+    @property
+    def version(self) -> int | None:
+        """Which version of its recordings it gives: 0 without augmentation, with views the epoch's turn among them.
+
+        None where every epoch draws anew, so that no version comes again.
+        """
+        if self._augmentation is None:
+            return 0
+        views = self._augmentation.views
+        return None if views is None else self._epoch % views
+
+    def view(self, row: int) -> dict[str, Any] | None:
+        """Return what a recording depends on besides its file, as JSON can hold it; None without augmentation."""
+        if self._augmentation is None:
+            return None
+        view = self._augmentation.describe_draw(self.recordings[row], self._epoch)
+        if self._augmentation.mixes:
+            partner = self._partner(row)
+            view["partner"] = None if partner is None or self.sha256 is None else self.sha256[partner]
+        return view
 
     def __len__(self) -> int:
         return len(self.recordings)
@@ -124,14 +148,13 @@ class RecordingDataset(Dataset[Item]):
 
     def _load_partner(self, row: int) -> Waveform | None:
         """Return the recording that is mixed into a row's, None where only one speaker is there."""
+        partner = self._partner(row)
+        return None if partner is None else self._load(partner)
+
+    def _partner(self, row: int) -> int | None:
         assert self._augmentation is not None
-        others = {
-            recording: place
-            for place, (recording, speaker) in enumerate(zip(self.recordings, self._speakers, strict=True))
-            if speaker != self._speakers[row]
-        }
-        partner = self._augmentation.partner_of(self.recordings[row], self._epoch, list(others))
-        return None if partner is None else self._load(others[partner])
+        is_other = self._speaker_numbers != self._speaker_numbers[row]
+        return self._augmentation.partner_of(self.recordings[row], self._epoch, self._hashes, is_other)
 
 
 def collate(items: Sequence[Item]) -> Batch:
