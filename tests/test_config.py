@@ -295,3 +295,60 @@ def test_an_adaptation_that_cannot_be_is_refused(tmp_path, adapt, message):
 def test_adalora_does_not_go_with_gradual_unfreezing(tmp_path):
     with pytest.raises(ConfigError, match="train.unfreeze_every does not go with adalora"):
         adapt_settings(tmp_path, "adalora", "train.unfreeze_every=1")
+
+
+# --- augment ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_list_is_short_for_what_augmentation_applies(run_yaml, tmp_path):
+    listed = load_config(run_yaml, ["augment=[{kind: noise, snr_db: [5, 20], probability: 0.3}, polarity]"])
+    written_out = "augment={views: null, apply: [{kind: noise, snr_db: [5, 20], probability: 0.3}, {kind: polarity}]}"
+    assert listed == load_config(run_yaml, [written_out])
+    assert [each.kind for each in listed.augment.apply] == ["noise", "polarity"]
+    save_config(listed, tmp_path / "config.yaml")
+    assert load_config(tmp_path / "config.yaml") == listed
+    assert load_config(run_yaml, ["augment=[]"]) == load_config(run_yaml)
+
+
+def test_views_can_be_set_beside_a_list_in_the_file(run_yaml):
+    write(run_yaml, MINIMAL + "augment: [polarity]\n")
+    augment = load_config(run_yaml, ["augment.views=4"]).augment
+    assert (augment.views, [each.kind for each in augment.apply]) == (4, ["polarity"])
+
+
+def test_one_number_is_a_range_of_itself(run_yaml):
+    assert load_config(run_yaml, ["augment=[{kind: noise, snr_db: 20}]"]).augment.apply[0].snr_db == (20, 20)
+
+
+@pytest.mark.parametrize(
+    ("augment", "message"),
+    [
+        ("[{kind: nois}]", "augment.apply.0.kind must be one of 'noise', 'mix', .*'pitch', got 'nois'"),
+        ("[polarity, nois]", "augment.apply.1.kind must be one of 'noise', 'mix', .*'pitch', got 'nois'"),
+        ("[{snr_db: 3}]", "augment.apply.0.kind is missing"),
+        ("[{kind: noise, snr: 3}]", r"augment.apply.0.snr is not a setting .did you mean augment.apply.0.snr_db."),
+        (
+            "[{kind: noise, snr_db: [30, 10]}]",
+            r"augment.apply.0.snr_db: a range goes from a lower to a higher number within -20 to 100, got \[30.0, 10",
+        ),
+        ("[{kind: speed, factor: [0.1, 1]}]", r"augment.apply.0.factor: a range .* within 0.5 to 2, got \[0.1, 1.0\]"),
+        ("[{kind: codec, codecs: [aac]}]", "augment.apply.0.codecs.0 must be 'mp3', 'vorbis' or 'opus', got 'aac'"),
+        ("[{kind: gain, gain_db: loud}]", "augment.apply.0.gain_db must be a valid tuple, got 'loud'"),
+        ("[{kind: gain, probability: 2}]", "augment.apply.0.probability must be at most 1, got 2"),
+        ("{views: 0}", "augment.views must be at least 1, got 0"),
+        ("{view: 2}", "augment.view is not a setting .did you mean augment.views"),
+        ("nois", "augment.apply.0.kind must be one of .noise., "),
+        ("3", "augment must be .*, got 3"),
+    ],
+)
+def test_augmentation_that_cannot_be_is_refused_with_its_place(run_yaml, augment, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(run_yaml, [f"augment={augment}"])
+
+
+def test_augmentation_makes_another_run(run_yaml):
+    plain, noisy, viewed = (
+        identity_json(load_config(run_yaml, [f"augment={augment}"]))
+        for augment in ("[]", "[noise]", "{views: 2, apply: [noise]}")
+    )
+    assert len({plain, noisy, viewed}) == 3

@@ -8,6 +8,7 @@ import torch
 
 from lalia.config import load_config
 from lalia.data.audio import Preprocessing
+from lalia.data.augment import Augmentation, Step
 from lalia.errors import ModelError, list_some
 from lalia.model.adapt import Adaptation, adapt_frozen, adapt_full, adapt_partial, freeze_unused
 from lalia.model.adapters import adapt_adalora, adapt_ia3, adapt_lora, adapt_soft_prompt
@@ -171,6 +172,17 @@ def build_preprocessing(audio: AudioSettings, encoder: SpeechEncoder) -> Preproc
         window_seconds=audio.window_seconds,
         hop_seconds=audio.hop_seconds,
     )
+
+
+def build_augmentation(settings: RunSettings, encoder: SpeechEncoder) -> Augmentation | None:
+    """Say how the recordings of the training part are distorted; None where they are not."""
+    steps = tuple(
+        Step(each.kind, each.probability, each.model_dump(exclude={"kind", "probability"}))
+        for each in settings.augment.apply
+    )
+    if not steps:
+        return None
+    return Augmentation(steps, seed=settings.seed, views=settings.augment.views, min_samples=encoder.min_samples)
 
 
 def check_gradients(rater: SpeechRater) -> None:

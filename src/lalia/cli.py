@@ -265,7 +265,10 @@ def _show_forecast(prepared: "Prepared", settings: "RunSettings") -> None:
     from lalia.training.cache import cache_folder
     from lalia.training.reader import forecast
 
-    needed = forecast(prepared.rater, prepared.table, settings.cache)
+    # an epoch takes one view of each recording
+    views = min(settings.augment.views or 0, settings.train.epochs) if settings.augment.apply else 0
+    augmented = prepared.part("train", rated=True)
+    needed = forecast(prepared.rater, prepared.table, settings.cache, augmented=augmented, views=views)
     if needed is None:
         typer.echo("Cache: nothing is kept, because the whole encoder trains or cache.max_gb is 0.")
         return

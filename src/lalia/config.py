@@ -162,6 +162,8 @@ def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
         old = into.get(key)
         if isinstance(value, dict) and isinstance(old, str) and key in ("adapt", "pooling", "head", "split"):
             old = into[key] = {"kind": old}
+        if isinstance(value, dict) and isinstance(old, list) and key == "augment":
+            old = into[key] = {"apply": old}
         if isinstance(value, dict) and isinstance(old, dict):
             _merge(old, value)
         else:

@@ -4,10 +4,11 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from lalia.build import build_rater
+from lalia.build import build_augmentation, build_rater
 from lalia.data.audio import scan_recordings
 from lalia.data.splits import PARTS, Split, split_speakers
 from lalia.data.table import RecordingTable, read_table
+from lalia.data.trait_risks import warnings_for
 from lalia.errors import AudioError, list_some
 from lalia.model.rater import SpeechRater
 from lalia.progress import Progress
@@ -23,12 +24,14 @@ class Prepared:
         split: their parts.
         rater: built and adapted, not trained.
         data_hash: of the table's content and of the audio files.
+        risks: what augmentation may falsify, a sentence each.
     """
 
     table: RecordingTable
     split: Split
     rater: SpeechRater
     data_hash: str
+    risks: tuple[str, ...] = ()
 
     def part(self, name: str, *, rated: bool = False) -> RecordingTable:
         """Return the recordings of a part, only those with a rating if asked."""
@@ -40,7 +43,7 @@ class Prepared:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a user should know before training."""
-        return (*self.table.flow.notes, *self.split.warnings)
+        return (*self.table.flow.notes, *self.split.warnings, *self.risks)
 
 
 def prepare(settings: RunSettings, progress: Progress | None = None, rater: SpeechRater | None = None) -> Prepared:
@@ -59,7 +62,8 @@ def prepare(settings: RunSettings, progress: Progress | None = None, rater: Spee
     rater = rater or build_rater(settings, table.traits)
     table = add_audio(table, rater, unreadable=settings.data.unreadable, progress=progress)
     split = split_speakers(table, settings.split, settings.seed)
-    return Prepared(table, split, rater, _data_hash(table))
+    risks = warnings_for(build_augmentation(settings, rater.encoder), table.traits)
+    return Prepared(table, split, rater, _data_hash(table), tuple(risks))
 
 
 def split_recordings(settings: RunSettings) -> Split:

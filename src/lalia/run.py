@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lalia.build import load_rater
+from lalia.build import build_augmentation, load_rater
 from lalia.config import save_config
 from lalia.data.dataset import RecordingDataset
 from lalia.data.splits import read_split, write_split
@@ -158,11 +158,12 @@ def fit_prepared(
     if not len(parts["train"].recordings):
         raise SplitError("The training part has no rated recording. Change split, or data.traits.")
     _start_from_ratings(prepared.rater, torch.tensor(parts["train"].ratings.to_numpy(dtype=np.float32)))
-    train_set, validation_set = (RecordingDataset(part, prepared.rater.preprocessing) for part in parts.values())
+    preprocessing = prepared.rater.preprocessing
+    augmentation = build_augmentation(settings, prepared.rater.encoder)
     return fit(
         prepared.rater,
-        train_set,
-        validation_set,
+        RecordingDataset(parts["train"], preprocessing, augmentation),
+        RecordingDataset(parts["validation"], preprocessing),
         settings.train,
         seed=settings.seed,
         reader=reader,

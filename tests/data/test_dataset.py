@@ -10,6 +10,7 @@ import soundfile
 import torch
 
 from lalia.data.audio import Preprocessing, scan_recordings
+from lalia.data.augment import Augmentation, Step
 from lalia.data.dataset import Batch, BucketedBatches, Item, RecordingDataset, collate, load_batches
 from lalia.data.table import Flow, RecordingTable
 from lalia.errors import AudioError, TableError
@@ -250,3 +251,85 @@ def test_workers_leave_signals_to_the_training_loop(dataset, batches, signal_num
     loaded.extend(loading)
     assert len(loaded) == len(batches)
     assert not multiprocessing.active_children()
+
+
+# --- augmentation -----------------------------------------------------------------------------------------------------
+
+NOISE = Step("noise", options={"snr_db": (10.0, 10.0), "color": "white"})
+MIX = Step("mix", options={"snr_db": (0.0, 0.0)})
+
+
+def augmented(dataset: RecordingDataset, folder: Path, *steps: Step, **options: int) -> RecordingDataset:
+    table = make_table(folder, dict(zip(dataset.recordings, dataset.seconds, strict=True)))
+    return RecordingDataset(table, dataset.preprocessing, Augmentation(steps, seed=1, **options))
+
+
+def test_without_augmentation_every_epoch_is_the_same(dataset):
+    before = collate([dataset[11]])
+    dataset.set_epoch(5)
+    assert equal(before, collate([dataset[11]]))
+
+
+def test_a_recording_is_augmented_whole_before_it_is_cut_into_windows(tmp_path, dataset):
+    noisy = augmented(dataset, tmp_path, NOISE)
+    plain, heard = dataset[11].windows, noisy[11].windows
+    assert [len(window) for window in heard] == [len(window) for window in plain] == [8_000, 6_000]
+    whole = Augmentation((NOISE,), seed=1).apply(np.concatenate(plain), RATE_HZ, "r11", 0)
+    assert np.array_equal(np.concatenate(heard), whole)
+    slower = augmented(dataset, tmp_path, Step("speed", options={"factor": (0.5, 0.5)}))
+    assert [len(window) for window in slower[11].windows] == [8_000, 8_000, 8_000, 4_000]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_an_epoch_hears_depends_on_no_worker_and_no_batch(tmp_path, dataset, batches, workers):
+    noisy = augmented(dataset, tmp_path, NOISE, MIX)
+    heard = []
+    for epoch in (1, 2, 1):
+        noisy.set_epoch(epoch)
+        loaded = list(load_batches(noisy, batches, workers=workers))
+        alone = [collate([noisy[row] for row in batch]) for batch in batches]
+        assert all(equal(first, second) for first, second in zip(loaded, alone, strict=True))
+        heard.append(loaded)
+    assert all(equal(first, second) for first, second in zip(heard[0], heard[2], strict=True))
+    assert not any(equal(first, second) for first, second in zip(heard[0], heard[1], strict=True))
+
+
+def test_views_come_again_after_as_many_epochs(tmp_path, dataset):
+    noisy = augmented(dataset, tmp_path, NOISE, views=2)
+
+    def heard(epoch: int) -> bytes:
+        noisy.set_epoch(epoch)
+        return noisy[3].windows[0].tobytes()
+
+    assert heard(1) == heard(3) != heard(2) == heard(4)
+
+
+def test_what_is_mixed_in_is_another_speakers_recording(tmp_path):
+    table = make_table(tmp_path, {"a": 1.0, "b": 1.0, "c": 1.0})
+    table.recordings["speaker"] = ["one", "one", "two"]
+    plain = RecordingDataset(table, WINDOWS_OF_2_S)
+    mixed = RecordingDataset(table, WINDOWS_OF_2_S, Augmentation((MIX,), seed=1))
+
+    def correlation(row: int, other: int) -> float:
+        added = mixed[row].windows[0] - plain[row].windows[0] * np.vdot(
+            mixed[row].windows[0], plain[row].windows[0]
+        ) / np.vdot(plain[row].windows[0], plain[row].windows[0])
+        spectra = [np.fft.rfft(each) for each in (added, plain[other].windows[0])]
+        circular = np.fft.irfft(spectra[0] * spectra[1].conj())
+        return float(np.abs(circular).max() / np.linalg.norm(added) / np.linalg.norm(plain[other].windows[0]))
+
+    for epoch in range(5):
+        mixed.set_epoch(epoch)
+        assert correlation(0, 2) > 0.95
+        assert correlation(0, 1) < 0.2
+    table.recordings["speaker"] = "one"
+    alone = RecordingDataset(table, WINDOWS_OF_2_S, Augmentation((MIX,), seed=1))
+    assert np.array_equal(alone[0].windows[0], plain[0].windows[0])
+
+
+def test_a_mixed_recording_that_cannot_be_read_is_named(tmp_path):
+    table = make_table(tmp_path, {"a": 1.0, "b": 1.0})
+    mixed = RecordingDataset(table, WINDOWS_OF_2_S, Augmentation((MIX,), seed=1))
+    (tmp_path / "b.wav").unlink()
+    with pytest.raises(AudioError, match=r"^Recording 'b': 'b.wav' does not exist"):
+        mixed[0]

@@ -49,6 +49,10 @@ class Preprocessing:
         )
         return window_bounds(n_samples, window, hop, shortest)
 
+    def windows(self, waveform: Waveform) -> list[Waveform]:
+        """Return the windows of a waveform; one that is not longer than a window is returned whole."""
+        return [waveform[start:end] for start, end in self.window_bounds(len(waveform))]
+
 
 def read_audio(path: str | Path) -> tuple[Waveform, int]:
     """Return the samples of a file, mean over its channels, and its rate in Hz.
@@ -85,8 +89,7 @@ def load_windows(path: str | Path, preprocessing: Preprocessing) -> list[Wavefor
     Raises:
         AudioError: as ``load_waveform``.
     """
-    waveform = load_waveform(path, preprocessing)
-    return [waveform[start:end] for start, end in preprocessing.window_bounds(len(waveform))]
+    return preprocessing.windows(load_waveform(path, preprocessing))
 
 
 def window_bounds(n_samples: int, window: int, hop: int, shortest: int) -> list[tuple[int, int]]:

@@ -8,13 +8,15 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from lalia.data.audio import Preprocessing, load_windows
+from lalia.data.audio import Preprocessing, load_waveform
+from lalia.data.augment import Augmentation, hash_ids
 from lalia.data.decoding import Waveform
 from lalia.data.table import RecordingTable
 from lalia.errors import AudioError, TableError
@@ -69,12 +71,16 @@ class RecordingDataset(Dataset[Item]):
     Args:
         table: with the columns of ``scan_recordings``.
         preprocessing: of the encoder that takes the windows.
+        augmentation: distorts each recording before it is cut into windows, for the training part only; other
+            recordings that it mixes in are those of this table, of other speakers.
 
     Raises:
         TableError: if the recordings have not been scanned.
     """
 
-    def __init__(self, table: RecordingTable, preprocessing: Preprocessing) -> None:
+    def __init__(
+        self, table: RecordingTable, preprocessing: Preprocessing, augmentation: Augmentation | None = None
+    ) -> None:
         if "duration_seconds" not in table.recordings:
             raise TableError("The table lacks the column 'duration_seconds'. Add the columns of scan_recordings first.")
         self.preprocessing = preprocessing
@@ -83,6 +89,36 @@ class RecordingDataset(Dataset[Item]):
         self.sha256: list[str] | None = table.recordings["sha256"].tolist() if "sha256" in table.recordings else None
         self.ratings: NDArray[np.float32] = table.ratings.to_numpy(dtype=np.float32)
         self._paths: list[str] = table.recordings["path"].tolist()
+        self._augmentation = augmentation
+        self._epoch = 0
+        if augmentation is not None and augmentation.mixes:
+            self._hashes = hash_ids(self.recordings)
+            self._speaker_numbers = pd.factorize(table.recordings["speaker"])[0]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose what augmentation draws, before batches are loaded; without it every epoch is the same."""
+        self._epoch = epoch
+
+    @property
+    def version(self) -> int | None:
+        """Which version of its recordings it gives: 0 without augmentation, with views the epoch's turn among them.
+
+        None where every epoch draws anew, so that no version comes again.
+        """
+        if self._augmentation is None:
+            return 0
+        views = self._augmentation.views
+        return None if views is None else self._epoch % views
+
+    def view(self, row: int) -> dict[str, Any] | None:
+        """Return what a recording depends on besides its file, as JSON can hold it; None without augmentation."""
+        if self._augmentation is None:
+            return None
+        view = self._augmentation.describe_draw(self.recordings[row], self._epoch)
+        if self._augmentation.mixes:
+            partner = self._partner(row)
+            view["partner"] = None if partner is None or self.sha256 is None else self.sha256[partner]
+        return view
 
     def __len__(self) -> int:
         return len(self.recordings)
@@ -93,11 +129,32 @@ class RecordingDataset(Dataset[Item]):
         Raises:
             AudioError: names the recording if its file cannot be used.
         """
+        waveform = self._load(row)
+        if self._augmentation is not None:
+            waveform = self._augmentation.apply(
+                waveform,
+                self.preprocessing.rate_hz,
+                self.recordings[row],
+                self._epoch,
+                partner=lambda: self._load_partner(row),
+            )
+        return Item(row, self.preprocessing.windows(waveform), self.ratings[row])
+
+    def _load(self, row: int) -> Waveform:
         try:
-            windows = load_windows(self._paths[row], self.preprocessing)
+            return load_waveform(self._paths[row], self.preprocessing)
         except AudioError as error:
             raise AudioError(f"Recording '{self.recordings[row]}': {error}") from error
-        return Item(row, windows, self.ratings[row])
+
+    def _load_partner(self, row: int) -> Waveform | None:
+        """Return the recording that is mixed into a row's, None where only one speaker is there."""
+        partner = self._partner(row)
+        return None if partner is None else self._load(partner)
+
+    def _partner(self, row: int) -> int | None:
+        assert self._augmentation is not None
+        is_other = self._speaker_numbers != self._speaker_numbers[row]
+        return self._augmentation.partner_of(self.recordings[row], self._epoch, self._hashes, is_other)
 
 
 def collate(items: Sequence[Item]) -> Batch:

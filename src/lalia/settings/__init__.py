@@ -12,6 +12,7 @@ from lalia.settings.adapt import (
     PartialAdapt,
     SoftPromptAdapt,
 )
+from lalia.settings.augment import AugmentSettings, DistortionSettings
 from lalia.settings.data import (
     AudioSettings,
     ColumnSettings,
@@ -47,11 +48,13 @@ __all__ = [
     "AttentionPooling",
     "AttentiveStatisticsPooling",
     "AudioSettings",
+    "AugmentSettings",
     "BinaryHead",
     "CacheSettings",
     "ColumnSettings",
     "ColumnSplit",
     "DataSettings",
+    "DistortionSettings",
     "EarlyStopping",
     "FileSplit",
     "FoldSplit",

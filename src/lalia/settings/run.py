@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from lalia.settings.adapt import AdaLoraAdapt
+from lalia.settings.augment import AugmentSettings, read_augment
 from lalia.settings.base import (
     Count,
     NotNegative,
@@ -102,12 +103,13 @@ class RunSettings(Settings):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = "run"
     """The first part of the run folder's name."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
-    """The seed of the split, the new weights, the order of training and dropout."""
+    """The seed of the split, the new weights, the order of training, dropout and augmentation."""
     runs: str = "runs"
     """The folder of the run folders."""
     data: DataSettings
     split: SplitSettings = RandomSplit()
     audio: AudioSettings = AudioSettings()
+    augment: Annotated[AugmentSettings, BeforeValidator(read_augment)] = AugmentSettings()
     model: ModelSettings
     train: TrainSettings = TrainSettings()
     cache: CacheSettings = CacheSettings()

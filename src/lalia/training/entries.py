@@ -15,14 +15,14 @@ Entries = tuple[Entry, ...]
 
 
 def find_keys(part: FrozenPart, dataset: RecordingDataset) -> list[tuple[str, ...]]:
-    """Return the keys of each recording's entries.
+    """Return the keys of each recording's entries, in the version that the data set gives now.
 
     Raises:
         TableError: if the recordings have not been hashed.
     """
     if dataset.sha256 is None:
         raise TableError("The table lacks the column 'sha256'. Add the columns of scan_recordings first.")
-    return [part.keys(sha256) for sha256 in dataset.sha256]
+    return [part.keys(sha256, dataset.view(row)) for row, sha256 in enumerate(dataset.sha256)]
 
 
 def load_entries(store: ActivationStore, keys: Sequence[str]) -> Entries | None:

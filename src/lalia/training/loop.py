@@ -180,8 +180,7 @@ class _Session:
 
     def run(self, request: StopRequest) -> str:
         """Train the epochs that are left and say why training ended."""
-        for part in (self.dataset, self.validation):
-            self.reader.fill(part, self.progress)
+        self.reader.fill(self.validation, self.progress)
         while self.position.epoch <= self.settings.epochs:
             patience = self.settings.early_stopping.patience if self.settings.early_stopping else None
             if patience is not None and self.position.stale_epochs >= patience:
@@ -195,6 +194,8 @@ class _Session:
         position = self.position
         self.unfreezing.begin_epoch(position.epoch)
         self.rater.train()
+        self.dataset.set_epoch(position.epoch)
+        self.reader.fill(self.dataset, self.progress)
         steps = self._steps_in(position.epoch)
         self.progress.start(f"epoch {position.epoch} of {self.settings.epochs}", steps)
         begun = time.perf_counter() - position.seconds

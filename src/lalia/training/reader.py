@@ -79,28 +79,36 @@ class InputReader:
         self.computed = 0
         self._rater = rater
         self._workers = workers
-        self._keys: WeakKeyDictionary[RecordingDataset, list[tuple[str, ...]]] = WeakKeyDictionary()
-        self._vectors: WeakKeyDictionary[RecordingDataset, dict[Any, Tensor]] = WeakKeyDictionary()
+        # of each version of the recordings
+        self._keys: WeakKeyDictionary[RecordingDataset, dict[int, list[tuple[str, ...]]]] = WeakKeyDictionary()
+        self._vectors: WeakKeyDictionary[RecordingDataset, dict[int, dict[Any, Tensor]]] = WeakKeyDictionary()
+        self._filled: WeakKeyDictionary[RecordingDataset, set[int]] = WeakKeyDictionary()
 
     def fill(self, dataset: RecordingDataset, progress: Progress | None = None) -> None:
         """Compute what the store lacks of some recordings, so that the epochs that follow only read.
 
-        Where the store is full with what is in use, it ends: the rest is computed whenever it is read.
+        Where the store is full with what is in use, it ends: the rest is computed whenever it is read. Only the first
+        time that a version of the recordings is to be filled does something; one that never comes again is not kept.
 
         Args:
-            dataset: the recordings; those that were not hashed are left out.
+            dataset: the recordings, in the version of its epoch; those that were not hashed are left out.
             progress: is advanced by each recording that is computed.
 
         Raises:
             LaliaError: as ``compute_entries``.
         """
+        version = self._version_kept(dataset)
+        if self.part is None or self.store is None or version is None:
+            return
+        filled = self._filled.setdefault(dataset, set())
+        if version in filled:
+            return
         if isinstance(self.part, FrozenVectors):
-            if dataset.sha256 is not None and dataset not in self._vectors:
-                self._read_vectors(self.part, dataset, progress)
+            self._read_vectors(self.part, dataset, version, progress)
+            filled.add(version)
             return
-        if self.part is None or self.store is None or dataset.sha256 is None:
-            return
-        keys = self._keys_of(dataset)
+        filled.add(version)
+        keys = self._keys_of(dataset, version)
         missing = [row for row, of_row in enumerate(keys) if any(key not in self.store for key in of_row)]
         if not missing:
             return
@@ -128,26 +136,38 @@ class InputReader:
         Raises:
             AudioError: names the recording whose file cannot be used.
         """
-        if self.part is None or dataset.sha256 is None:
+        version = self._version_kept(dataset)
+        if self.part is None or version is None:
             for batch in load_batches(dataset, batches, workers=self._workers, start=start):
                 windows = Windows(batch.waveforms, batch.n_samples, batch.recording_of_window)
                 yield RatedInputs(windows, batch.ratings, batch.rows)
-        elif dataset in self._vectors:
-            yield from self._pick_vectors(dataset, list(batches)[start:])
+        elif version in self._vectors.get(dataset, {}):
+            yield from self._pick_vectors(dataset, version, list(batches)[start:])
         else:
             assert self.store is not None
-            read = partial(_read_rows, dataset, self.store, self._keys_of(dataset))
+            keys = self._keys_of(dataset, version)
+            read = partial(_read_rows, dataset, self.store, keys)
             for rows, found in read_ahead(read, list(batches)[start:], workers=self._workers):
-                entries = [self._complete(dataset, row, each) for row, each in zip(rows, found, strict=True)]
+                entries = [
+                    self._complete(dataset.recordings[row], keys[row], each)
+                    for row, each in zip(rows, found, strict=True)
+                ]
                 yield RatedInputs(self.part.collate(entries), _ratings(dataset, rows), torch.tensor(rows))
 
-    def _keys_of(self, dataset: RecordingDataset) -> list[tuple[str, ...]]:
-        assert self.part is not None
-        if dataset not in self._keys:
-            self._keys[dataset] = find_keys(self.part, dataset)
-        return self._keys[dataset]
+    def _version_kept(self, dataset: RecordingDataset) -> int | None:
+        """Return the version that the data set gives, None if nothing of it is kept."""
+        return None if self.part is None or dataset.sha256 is None else dataset.version
 
-    def _read_vectors(self, part: FrozenVectors, dataset: RecordingDataset, progress: Progress | None) -> None:
+    def _keys_of(self, dataset: RecordingDataset, version: int) -> list[tuple[str, ...]]:
+        assert self.part is not None
+        of_versions = self._keys.setdefault(dataset, {})
+        if version not in of_versions:
+            of_versions[version] = find_keys(self.part, dataset)
+        return of_versions[version]
+
+    def _read_vectors(
+        self, part: FrozenVectors, dataset: RecordingDataset, version: int, progress: Progress | None
+    ) -> None:
         arrays, computed = read_vectors(
             part,
             self._rater.encoder,
@@ -158,17 +178,20 @@ class InputReader:
             progress=progress,
         )
         self.computed += computed
-        self._vectors[dataset] = {name: torch.from_numpy(values) for name, values in arrays.items()}
+        vectors: dict[Any, Tensor] = {name: torch.from_numpy(values) for name, values in arrays.items()}
+        self._vectors.setdefault(dataset, {})[version] = vectors
 
-    def _pick_vectors(self, dataset: RecordingDataset, batches: Sequence[list[int]]) -> Iterator[RatedInputs]:
+    def _pick_vectors(
+        self, dataset: RecordingDataset, version: int, batches: Sequence[list[int]]
+    ) -> Iterator[RatedInputs]:
         assert self.part is not None
-        vectors = self._vectors[dataset]
+        vectors = self._vectors[dataset][version]
         for rows in batches:
             picked = torch.tensor(rows)
             known = KnownVectors(self.part.depths, {name: values[picked] for name, values in vectors.items()})
             yield RatedInputs(known, _ratings(dataset, rows), picked)
 
-    def _complete(self, dataset: RecordingDataset, row: int, found: "Entries | list[Tensor]") -> Entries:
+    def _complete(self, recording: str, keys: tuple[str, ...], found: "Entries | list[Tensor]") -> Entries:
         """Return a recording's entries, computed now if they were not there: evicted, damaged, or never kept."""
         if isinstance(found, tuple):
             return found
@@ -177,13 +200,11 @@ class InputReader:
         was_training = encoder.training
         encoder.eval()
         try:
-            (entries,) = self.part.encode(
-                encoder, {dataset.recordings[row]: found}, limit_samples(encoder, _BATCH_SECONDS)
-            )
+            (entries,) = self.part.encode(encoder, {recording: found}, limit_samples(encoder, _BATCH_SECONDS))
         finally:
             encoder.train(was_training)
         self.computed += 1
-        save_entries(self.store, self._keys_of(dataset)[row], entries)
+        save_entries(self.store, keys, entries)
         return round_entries(self.store, entries)
 
 
@@ -200,18 +221,29 @@ class Forecast:
     size_bytes: int
 
 
-def forecast(rater: SpeechRater, table: RecordingTable, settings: CacheSettings) -> Forecast | None:
+def forecast(
+    rater: SpeechRater,
+    table: RecordingTable,
+    settings: CacheSettings,
+    *,
+    augmented: RecordingTable | None = None,
+    views: int = 0,
+) -> Forecast | None:
     """Return what a run will keep of its recordings, None where nothing is frozen or nothing is to be kept.
 
     Args:
         rater: adapted.
         table: with the columns of ``scan_recordings``.
         settings: of the store.
+        augmented: the recordings that are heard in views as well.
+        views: their number.
     """
     part = find_frozen_part(rater, settings.dtype) if settings.max_gb else None
     if part is None:
         return None
     size = forecast_bytes(part, rater.encoder, RecordingDataset(table, rater.preprocessing))
+    if augmented is not None:
+        size += views * forecast_bytes(part, rater.encoder, RecordingDataset(augmented, rater.preprocessing))
     return Forecast(part.title, size)
 
 
