@@ -26,9 +26,10 @@ from lalia.evaluation.ridge_fit import RidgeFit, fit_ridge
 from lalia.evaluation.threads import run_side_by_side
 from lalia.measures.uncertainty import speaker_weights
 from lalia.model.encoders.base import Depth, SpeechEncoder
+from lalia.model.pooling import Statistic
 from lalia.progress import Progress
 from lalia.training.cache import ActivationStore
-from lalia.training.pooled import Statistic, pooled_depths
+from lalia.training.pooled import pooled_depths
 
 __all__ = ["INNER_FOLDS", "PROBE_METRICS", "ProbeResult", "deal_speakers", "probe", "probe_vectors"]
 

@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from lalia.data.dataset import Batch, BucketedBatches, RecordingDataset, load_batches
+from lalia.data.dataset import BucketedBatches, RecordingDataset
 from lalia.errors import Stopped, TrainingError, list_some
 from lalia.model.losses import rating_loss
 from lalia.model.rater import SpeechRater
@@ -26,6 +26,7 @@ from lalia.training.checkpoint import (
 )
 from lalia.training.interrupt import StopRequest, stop_requests
 from lalia.training.optimizer import parameter_groups, rate_factor
+from lalia.training.reader import InputReader, RatedInputs
 from lalia.training.unfreezing import GradualUnfreezing
 from lalia.training.validation import HIGHER_IS_BETTER, validate
 
@@ -61,6 +62,7 @@ def fit(
     settings: TrainSettings,
     *,
     seed: int,
+    reader: InputReader | None = None,
     checkpoints: Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
@@ -77,6 +79,7 @@ def fit(
         validation: the validation part, may be empty.
         settings: how to train.
         seed: of the order of the recordings and of dropout.
+        reader: of this rater; one with a store has what is frozen computed once. None computes all in every epoch.
         checkpoints: a folder for the training state, written after each epoch and on a signal; None writes none.
         resume: go on from the newest checkpoint there, if any.
         progress: is told of each step and epoch.
@@ -85,7 +88,8 @@ def fit(
         TrainingError: if nothing trains, there is nothing to train on, or the loss is not finite.
         Stopped: on Ctrl-C or SIGTERM, after the state is saved.
     """
-    session = _Session(rater, train, validation, settings, seed, checkpoints, progress or Progress())
+    reader = reader or InputReader(rater, workers=settings.workers)
+    session = _Session(rater, train, validation, settings, seed, reader, checkpoints, progress or Progress())
     if resume:
         session.restore()
     try:
@@ -109,6 +113,7 @@ class _Session:
         validation: RecordingDataset,
         settings: TrainSettings,
         seed: int,
+        reader: InputReader,
         checkpoints: Path | None,
         progress: Progress,
     ) -> None:
@@ -129,12 +134,15 @@ class _Session:
         self.ranks = rater.encoder.ranks
         if self.ranks is not None and settings.unfreeze_every is not None:
             raise TrainingError("AdaLoRA shares its ranks among all blocks: train them all, with unfreeze_every null.")
+        rater.windows_at_once = max(1, int(settings.batch_seconds // train.preprocessing.window_seconds))
+        rater.encoder.checkpoints_gradients = settings.gradient_checkpointing
         torch.manual_seed(seed)
         self.accelerator = Accelerator()
         optimizer = torch.optim.AdamW(groups)
         self.rater, self.optimizer = self.accelerator.prepare(rater, optimizer)
         self.validation = validation
         self.settings = settings
+        self.reader = reader
         self.checkpoints = checkpoints
         self.progress = progress
         self.dataset = train
@@ -148,6 +156,8 @@ class _Session:
         )
         self.position = Position()
         self.best: dict[str, Tensor] = {}
+        # loss, ratings, rows and step of the batches whose loss is still on its device
+        self.unread: list[tuple[Tensor, int, Tensor, int]] = []
         self.steps = sum(self._steps_in(epoch) for epoch in range(1, settings.epochs + 1))
 
     def _steps_in(self, epoch: int) -> int:
@@ -170,6 +180,8 @@ class _Session:
 
     def run(self, request: StopRequest) -> str:
         """Train the epochs that are left and say why training ended."""
+        for part in (self.dataset, self.validation):
+            self.reader.fill(part, self.progress)
         while self.position.epoch <= self.settings.epochs:
             patience = self.settings.early_stopping.patience if self.settings.early_stopping else None
             if patience is not None and self.position.stale_epochs >= patience:
@@ -186,36 +198,29 @@ class _Session:
         steps = self._steps_in(position.epoch)
         self.progress.start(f"epoch {position.epoch} of {self.settings.epochs}", steps)
         begun = time.perf_counter() - position.seconds
-        batches = load_batches(self.dataset, self.batches, workers=self.settings.workers, start=position.batch)
+        batches = self.reader.read(self.dataset, self.batches, start=position.batch)
         for group in _in_groups(batches, self.settings.accumulate):
             self._step(group)
             position.batch += len(group)
             position.step += 1
             position.seconds = time.perf_counter() - begun
-            self.progress.advance(f"loss {position.loss_sum / position.n_ratings:.4f}")
+            self.progress.advance(f"loss {position.loss_sum / max(position.n_ratings, 1):.4f}")
             # after the last step the epoch is ended first, so that a resumed run validates it only once
             if request.signal_number and position.batch < len(self.batches):
                 self._save_or_stop(request)
 
-    def _step(self, group: Sequence[Batch]) -> None:
+    def _step(self, group: Sequence[RatedInputs]) -> None:
         """Take one optimiser step on the mean loss over all valid ratings of the batches."""
         factor = rate_factor(
             self.position.step, steps=self.steps, warmup=self.settings.warmup, schedule=self.settings.schedule
         )
         for parameter_group in self.optimizer.param_groups:
             parameter_group["lr"] = parameter_group["base_rate"] * factor
-        n_ratings = sum(int((~batch.ratings.isnan()).sum()) for batch in group)
-        loss_sum = 0.0
-        for batch in group:
+        counts = [int((~batch.ratings.isnan()).sum()) for batch in group]
+        for batch, n_ratings in zip(group, counts, strict=True):
             loss = self._loss_sum(batch.to(self.accelerator.device))
-            if not torch.isfinite(loss):
-                names = [self.dataset.recordings[row] for row in batch.rows.tolist()]
-                raise TrainingError(
-                    f"The training loss is {loss.item()} in epoch {self.position.epoch}, step {self.position.step + 1} "
-                    f"(recordings {list_some(names)}). Lower train.learning_rate, or look at these recordings."
-                )
-            self.accelerator.backward(loss / n_ratings)
-            loss_sum += loss.item()
+            self._note_loss(loss.detach(), n_ratings, batch.rows)
+            self.accelerator.backward(loss / sum(counts))
         if self.ranks is not None:
             self.accelerator.backward(self.ranks.penalty())
         if self.settings.clip_norm is not None:
@@ -224,22 +229,42 @@ class _Session:
         if self.ranks is not None:
             self.ranks.after_step(self.position.step, self.steps)
         self.optimizer.zero_grad()
-        self.position.loss_sum += loss_sum
-        self.position.n_ratings += n_ratings
 
-    def _loss_sum(self, batch: Batch) -> Tensor:
+    def _note_loss(self, loss: Tensor, n_ratings: int, rows: Tensor) -> None:
+        """Keep the loss of a batch, to be read together with others where reading would wait for the device."""
+        self.unread.append((loss, n_ratings, rows, self.position.step))
+        if len(self.unread) >= unread_losses(loss.device):
+            self._read_losses()
+
+    def _read_losses(self) -> None:
+        if not self.unread:
+            return
+        unread, self.unread = self.unread, []
+        values = torch.stack([loss for loss, _, _, _ in unread]).tolist()
+        for value, (_, n_ratings, rows, step) in zip(values, unread, strict=True):
+            if not math.isfinite(value):
+                names = [self.dataset.recordings[row] for row in rows.tolist()]
+                raise TrainingError(
+                    f"The training loss is {value} in epoch {self.position.epoch}, step {step + 1} "
+                    f"(recordings {list_some(names)}). Lower train.learning_rate, or look at these recordings."
+                )
+            self.position.loss_sum += value
+            self.position.n_ratings += n_ratings
+
+    def _loss_sum(self, batch: RatedInputs) -> Tensor:
         bfloat16 = self.settings.precision == "bfloat16"
         with torch.autocast(self.accelerator.device.type, dtype=torch.bfloat16, enabled=bfloat16):
-            raw = self.rater(batch.waveforms, batch.n_samples, batch.recording_of_window)
+            raw = self.rater(batch.inputs)
         losses, _ = rating_loss(self.accelerator.unwrap_model(self.rater).head, raw.float(), batch.ratings)
         return losses.sum()
 
     def _end_epoch(self) -> None:
         """Validate, add a row to the history, keep the weights if they are the best, go to the next epoch."""
+        self._read_losses()
         position = self.position
         row: Row = {"epoch": position.epoch, "train_loss": position.loss_sum / position.n_ratings}
         if len(self.validation):
-            row |= validate(self.accelerator.unwrap_model(self.rater), self.validation, self.settings)
+            row |= validate(self.accelerator.unwrap_model(self.rater), self.validation, self.settings, self.reader)
         for part, column in RATE_COLUMNS.items():
             rates = [group["lr"] for group in self.optimizer.param_groups if group["part"] == part]
             row[column] = max(rates, default=None)
@@ -259,6 +284,7 @@ class _Session:
         self.progress.say(_in_words(row))
 
     def _save_or_stop(self, request: StopRequest) -> None:
+        self._read_losses()
         if self.checkpoints is not None:
             save_checkpoint(
                 self.checkpoints,
@@ -291,7 +317,12 @@ class _Session:
             raise TrainingError(f"The checkpoint holds unknown weights: {list_some(unexpected)}.")
 
 
-def _in_groups(batches: Iterable[Batch], size: int) -> Iterable[list[Batch]]:
+def unread_losses(device: torch.device) -> int:
+    """Return after how many batches the losses are read: on a CPU at once, elsewhere that would wait for the device."""
+    return 1 if device.type == "cpu" else 32
+
+
+def _in_groups(batches: Iterable[RatedInputs], size: int) -> Iterable[list[RatedInputs]]:
     """Yield ``size`` batches at a time; the last group may be smaller, and still makes a step."""
     iterator = iter(batches)
     while group := list(itertools.islice(iterator, size)):
