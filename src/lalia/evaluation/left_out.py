@@ -84,7 +84,8 @@ def _fill_all(ridge: Ridge, is_given: Flags, left_out: list[Rows], penalties: Fl
             across, back = (np.ascontiguousarray(block.swapaxes(1, 2)) for block in (columns, solved))
             values = filled[some, fold]
             values[:, rows] = 0.0
-            expected = fitted - across @ given[rows] + across @ (solved @ given)
+            # what the regressions without the fold give, where nothing else is missing
+            expected = fitted + across @ (solved @ given - given[rows])
             for group in missing[fold]:
                 one, other = group.rows[:, :, np.newaxis], group.rows[:, np.newaxis]
                 block = hats[:, one, other]

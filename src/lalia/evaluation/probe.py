@@ -190,7 +190,8 @@ def probe_vectors(
     weights = np.zeros((folds, len(numbered)))
     progress.start("probing", len(tasks))
     goes_to = [*product(range(folds), [len(names) - 1]), *product(range(folds), probed)]
-    results = run_side_by_side(tasks, alone=len(vectors) < _FEW_RECORDINGS)
+    is_small = len(vectors) < _FEW_RECORDINGS
+    results = run_side_by_side(tasks, alone=is_small)
     for (fold, row), found in zip(goes_to, results, strict=True):
         said.put(row, parts[fold].test, fold, found.said)
         losses[fold, row] = np.nan_to_num(found.losses, nan=np.inf)
@@ -205,7 +206,7 @@ def probe_vectors(
         said.gather(names.index("best"), rows.test, fold, chosen[fold])
     draws = speaker_weights(list(rated.speakers), replicates, seed)
     return ProbeResult(
-        estimate_all(names, said, rated, fold_of, draws),
+        estimate_all(names, said, rated, fold_of, draws, alone=is_small),
         {
             trait: {
                 "severity": [int(depths[place]) for place in chosen[:, column]],

@@ -1,6 +1,7 @@
 """The metrics of probes: each row of their table, trait and metric with its replicates."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from lalia.evaluation.calibrate import Rated, Said
 from lalia.evaluation.evaluate import Estimate
 from lalia.evaluation.ridge import Floats
+from lalia.evaluation.threads import run_side_by_side
 from lalia.measures.drawn import (
     Draws,
     auc_of_each,
@@ -24,7 +26,13 @@ Tree = dict[str, dict[str, Estimate]]
 
 
 def estimate_all(
-    names: Sequence[str], said: Said, rated: Rated, fold_of: NDArray[np.int64], weights: NDArray[np.float32]
+    names: Sequence[str],
+    said: Said,
+    rated: Rated,
+    fold_of: NDArray[np.int64],
+    weights: NDArray[np.float32],
+    *,
+    alone: bool = False,
 ) -> dict[str, Tree]:
     """Return each metric of each row of the table and trait: the mean over the folds in which it is defined.
 
@@ -34,6 +42,7 @@ def estimate_all(
         rated: the ratings.
         fold_of: the fold of each recording.
         weights: how often each recording was drawn, shape (replicates, recordings).
+        alone: one trait after the other, as for ``run_side_by_side``.
 
     Returns:
         ``[row][trait][metric]``, with the trait "macro", the mean over the traits in which a metric is defined, and
@@ -44,10 +53,9 @@ def estimate_all(
     values = np.empty((len(rated.traits) + 1, *shape))
     counts = np.zeros((len(rated.traits) + 1, *shape[:-1]), dtype=np.int64)
     reasons: dict[tuple[int, int, int], str] = {}
-    for trait in range(len(rated.traits)):
-        in_folds, n_rows, why = _measure_trait(said, rated, trait, fold_of, weights)
-        values[trait], is_defined = _average(in_folds)
-        counts[trait] = (is_defined * n_rows[:, np.newaxis, np.newaxis]).sum(axis=0)
+    tasks = [partial(_measure_trait, said, rated, trait, fold_of, weights) for trait in range(len(rated.traits))]
+    for trait, (mean, n_recordings, why) in enumerate(run_side_by_side(tasks, alone=alone)):
+        values[trait], counts[trait] = mean, n_recordings
         reasons |= {(trait, *place): f"in every fold: {reason}" for place, reason in why.items()}
     values[-1], is_defined = _average(values[:-1])
     counts[-1] = is_defined.sum(axis=0)
@@ -96,10 +104,10 @@ def _average(values: Floats) -> tuple[Floats, NDArray[np.bool_]]:
 def _measure_trait(
     said: Said, rated: Rated, trait: int, fold_of: NDArray[np.int64], weights: NDArray[np.float32]
 ) -> tuple[Floats, NDArray[np.int64], dict[tuple[int, int], str]]:
-    """Return the metrics of a trait in each fold, how many recordings it has there, and why a metric has no value.
+    """Return the metrics of a trait, of how many recordings they are, and why a metric has no value.
 
     Returns:
-        Values and replicates, shape (folds, rows, metrics, 1 + replicates); counts, shape (folds,); the first reason of
+        Values and replicates, shape (rows, metrics, 1 + replicates); counts, shape (rows, metrics); the first reason of
         each row and metric that is undefined in every fold.
     """
     n_rows, n_folds = said.threshold.shape[:2]
@@ -117,7 +125,9 @@ def _measure_trait(
     for row, metric in np.argwhere(np.isnan(found[..., 0]).all(axis=0)):
         given = (_reason(said, rated, trait, fold, recordings, row, metric) for fold, recordings in enumerate(folds))
         why[int(row), int(metric)] = next((reason for reason in given if reason), "undefined")
-    return found, np.array([len(recordings) for recordings in folds]), why
+    mean, is_defined = _average(found)
+    n_recordings = np.array([len(recordings) for recordings in folds])
+    return mean, np.tensordot(n_recordings, is_defined, axes=1), why
 
 
 def _measure_fold(
