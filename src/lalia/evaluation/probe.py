@@ -183,7 +183,8 @@ def probe_vectors(
     rated = Rated.of(table)
     parts = [_Rows.of(table, fold_of == fold, np.random.default_rng([seed, 1 + fold])) for fold in range(folds)]
     # the learned sums take longest: they come first
-    tasks = [partial(_probe_mix, vectors[:, numbered], rated, rows) for rows in parts]
+    summed = vectors[:, numbered]
+    tasks = [partial(_probe_mix, summed, rated, rows) for rows in parts]
     tasks += [partial(_probe_depth, vectors[:, place], rated, rows) for rows in parts for place in probed]
     said = Said.nothing(len(names), len(table.recordings), folds, len(table.traits))
     losses = np.full((folds, len(names), 2 * len(table.traits)), np.inf)
