@@ -5,11 +5,17 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import PredefinedSplit, cross_val_predict
+from sklearn.preprocessing import StandardScaler
 
 from lalia.data.table import Flow, RecordingTable
 from lalia.errors import SplitError
+from lalia.evaluation.calibrate import calibrate
 from lalia.evaluation.mix import learn_mix
-from lalia.evaluation.probe import PROBE_METRICS, deal_speakers, probe_vectors
+from lalia.evaluation.probe import INNER_FOLDS, PENALTIES, PROBE_METRICS, deal_speakers, probe_vectors
+from lalia.measures.metrics import METRICS, judge
+from lalia.measures.uncertainty import interval, speaker_weights
 from lalia.scale import Scale
 
 SCALE = Scale((1.0, 2.0, 3.0, 4.0), present_from=2.0)
@@ -186,3 +192,70 @@ def test_learned_weights_are_equal_where_no_depth_says_more_than_another():
     targets = one[:, 0, :1] + random.normal(size=(100, 1))
     weights, _ = learn_mix(vectors, targets.astype(np.float64), np.arange(100) % 4, [1.0, 10.0])
     np.testing.assert_allclose(weights, 1 / 3, atol=1e-6)
+
+
+def search(features, target, folds, test, penalties):
+    """Choose the penalty of one target by hand; return left-out predictions, those of the test rows and the loss."""
+    rated = ~np.isnan(target)
+    best = (np.inf, None, None)
+    for penalty in penalties:
+        model, split = Ridge(alpha=penalty), PredefinedSplit(folds[rated])
+        found = cross_val_predict(model, features[rated], target[rated], cv=split)
+        loss = np.square(found - target[rated]).mean()
+        if loss < best[0]:
+            held_out = np.full(len(target), np.nan)
+            held_out[rated] = found
+            best = (loss, held_out, model.fit(features[rated], target[rated]).predict(test))
+    return best
+
+
+@pytest.mark.parametrize("width", [8, 300], ids=["tall", "wide"])
+def test_metrics_intervals_and_chosen_depths_are_those_of_scikit_learn_one_fit_at_a_time(width):
+    vectors, table = make_planted(depths=3, width=width, carries=(2, 1), strength=0.7)
+    missing = np.random.default_rng(5).random((240, 2)) < [0.1, 0.6]
+    table = with_ratings(table, table.ratings.mask(missing))
+    result = probe_vectors(vectors, range(3), table, folds=3, replicates=100)
+
+    fold_of = deal_speakers(table, 3, np.random.default_rng([0, 0]))
+    draws = speaker_weights(list(table.recordings["speaker"]), 100, 0)
+    ratings = table.ratings.to_numpy()
+    values, losses = {}, np.empty((3, 3, 4))
+    for fold in range(3):
+        is_training = fold_of != fold
+        inner = deal_speakers(table.select(is_training), INNER_FOLDS, np.random.default_rng([0, 1 + fold]))
+        targets = np.concatenate([ratings, table.scale.is_present(ratings)], axis=1)[is_training]
+        penalties = np.array(PENALTIES) * is_training.sum()
+        for depth in range(3):
+            scaler = StandardScaler().fit(vectors[is_training, depth].astype(float))
+            features, test = (
+                scaler.transform(vectors[rows, depth].astype(float)) for rows in (is_training, ~is_training)
+            )
+            found = [search(features, target, inner, test, penalties) for target in targets.T]
+            losses[fold, depth] = [one[0] for one in found]
+            for trait in range(2):
+                pair = (found[trait], found[2 + trait])
+                held_out, predicted = (np.stack([one[place] for one in pair], axis=1) for place in (1, 2))
+                index = table.scale.level_index(ratings[is_training, trait])[:, np.newaxis]
+                said = calibrate(held_out, predicted, index, table.scale)
+                rated = ~np.isnan(ratings[~is_training, trait])
+                judged = judge(
+                    ratings[~is_training, trait][rated],
+                    table.scale,
+                    scores=said.score[rated, 0],
+                    levels=said.level[rated, 0],
+                    probability=said.probability[rated, 0],
+                    threshold=float(said.threshold[0]),
+                )
+                for metric in METRICS:
+                    weights = draws[:, np.flatnonzero(~is_training)[rated]]
+                    both = metric.compute(judged), metric.compute(judged, weights)
+                    values.setdefault((depth, trait, metric.name), []).append(both)
+    for (depth, trait, metric), folds in values.items():
+        if metric in PROBE_METRICS:
+            estimate = result.estimates[str(depth)][table.traits[trait]][metric]
+            assert estimate.value == pytest.approx(np.mean([value for value, _ in folds]), abs=1e-6)
+            replicates = np.nanmean([replicates for _, replicates in folds], axis=0)
+            np.testing.assert_allclose(interval(estimate.replicates), interval(replicates), atol=1e-6)
+    best = losses.argmin(axis=1)
+    for trait, name in enumerate(table.traits):
+        assert result.best[name] == {"severity": best[:, trait].tolist(), "presence": best[:, 2 + trait].tolist()}

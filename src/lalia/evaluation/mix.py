@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import softmax
 
-from lalia.evaluation.ridge import RidgeFit, fit_ridge
+from lalia.evaluation.ridge_fit import RidgeFit, fit_ridge
 
 Floats = NDArray[np.float64]
 

@@ -4,9 +4,11 @@ After Wiepert et al. 2024 ("Speech foundation models on clinical speech", arXiv 
 one, the best one and a learned weighted sum.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import product
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,20 +18,21 @@ from lalia.data.audio import Preprocessing
 from lalia.data.stratify import level_presence, part_sizes, stratify
 from lalia.data.table import RecordingTable
 from lalia.errors import SplitError
-from lalia.evaluation.evaluate import Estimate, average_estimates
-from lalia.evaluation.link import fit_link
+from lalia.evaluation.calibrate import Rated, Said, calibrate
 from lalia.evaluation.mix import learn_mix, mix_depths
-from lalia.evaluation.ridge import RidgeFit, fit_ridge
-from lalia.measures.metrics import METRICS, best_threshold, judge
+from lalia.evaluation.probe_estimates import PROBE_METRICS, Tree, estimate_all
+from lalia.evaluation.ridge import Floats
+from lalia.evaluation.ridge_fit import RidgeFit, fit_ridge
+from lalia.evaluation.threads import run_side_by_side
 from lalia.measures.uncertainty import speaker_weights
 from lalia.model.encoders.base import Depth, SpeechEncoder
 from lalia.model.pooling import Statistic
 from lalia.progress import Progress
-from lalia.scale import Scale
 from lalia.training.cache import ActivationStore
 from lalia.training.pooled import pooled_depths
 
-PROBE_METRICS: Final = ("auc", "balanced_accuracy", "spearman", "qwk")
+__all__ = ["INNER_FOLDS", "PROBE_METRICS", "ProbeResult", "deal_speakers", "probe", "probe_vectors"]
+
 INNER_FOLDS: Final = 4
 PENALTIES: Final = tuple(10.0**power for power in range(-3, 5))
 """As scikit-learn's alpha, for one training row of standardised features: times the number of rows."""
@@ -40,8 +43,8 @@ _STATISTICS: dict[str, tuple[Statistic, ...]] = {
     "std": ("std",),
     "statistics": ("mean", "std"),
 }
-_Floats = NDArray[np.float64]
-_Tree = dict[str, dict[str, Estimate]]
+# so few are Python more than linear algebra
+_FEW_RECORDINGS = 300
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +61,9 @@ class ProbeResult:
         speakers: of how many speakers.
     """
 
-    estimates: dict[str, _Tree]
+    estimates: dict[str, Tree]
     best: dict[str, dict[str, list[int]]]
-    weights: _Floats
+    weights: Floats
     recordings: int
     speakers: int
 
@@ -68,10 +71,10 @@ class ProbeResult:
     def table(self) -> pd.DataFrame:
         """A row per depth, trait and metric: depth, trait, metric, value, low, high, n."""
         rows = [
-            {"depth": depth, "trait": trait, "metric": metric, **estimate.to_json()}
-            for depth, tree in self.estimates.items()
+            {"depth": depth, "trait": trait, "metric": metric, **described}
+            for depth, tree in self._described.items()
             for trait, found in tree.items()
-            for metric, estimate in found.items()
+            for metric, described in found.items()
         ]
         return pd.DataFrame(rows, columns=["depth", "trait", "metric", "value", "low", "high", "n"])
 
@@ -80,15 +83,20 @@ class ProbeResult:
         return {
             "recordings": self.recordings,
             "speakers": self.speakers,
-            "depths": {
-                depth: {
-                    trait: {metric: estimate.to_json() for metric, estimate in found.items()}
-                    for trait, found in tree.items()
-                }
-                for depth, tree in self.estimates.items()
-            },
+            "depths": self._described,
             "best": self.best,
             "weights": self.weights.tolist(),
+        }
+
+    @cached_property
+    def _described(self) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
+        # some thousand intervals, which both the table and the JSON hold
+        return {
+            depth: {
+                trait: {metric: estimate.to_json() for metric, estimate in found.items()}
+                for trait, found in tree.items()
+            }
+            for depth, tree in self.estimates.items()
         }
 
 
@@ -165,41 +173,45 @@ def probe_vectors(
     """
     progress = progress or Progress()
     numbered = [place for place, depth in enumerate(depths) if depth != "last"]
+    names = [*dict.fromkeys([*map(str, depths), "last"]), "best", "weighted"]
+    # many encoders give their last block's output as their own
+    same_as_last = "last" not in depths or np.array_equal(
+        vectors[:, list(depths).index("last")], vectors[:, numbered[-1]]
+    )
+    probed = [place for place, depth in enumerate(depths) if depth != "last" or not same_as_last]
     fold_of = deal_speakers(table, folds, np.random.default_rng([seed, 0]))
-    rated = _Rated.of(table)
-    said = {str(depth): _Said.nothing(rated, folds) for depth in [*depths, "last", "best", "weighted"]}
-    chosen = np.zeros((folds, 2 * len(table.traits)), dtype=np.int64)
+    rated = Rated.of(table)
+    parts = [_Rows.of(table, fold_of == fold, np.random.default_rng([seed, 1 + fold])) for fold in range(folds)]
+    # the learned sums take longest: they come first
+    summed = vectors[:, numbered]
+    tasks = [partial(_probe_mix, summed, rated, rows) for rows in parts]
+    tasks += [partial(_probe_depth, vectors[:, place], rated, rows) for rows in parts for place in probed]
+    said = Said.nothing(len(names), len(table.recordings), folds, len(table.traits))
+    losses = np.full((folds, len(names), 2 * len(table.traits)), np.inf)
     weights = np.zeros((folds, len(numbered)))
-    progress.start("probing", folds * (len(depths) + 1))
-    for fold in range(folds):
-        is_test = fold_of == fold
-        training = table.select(~is_test)
-        n_inner = min(INNER_FOLDS, training.speakers)
-        inner = deal_speakers(training, n_inner, np.random.default_rng([seed, 1 + fold]))
-        rows = _Rows(~is_test, is_test, inner, fold)
-        losses = np.full((len(numbered), chosen.shape[1]), np.inf)
-        for place, depth in enumerate(depths):
-            if depth == "last" and np.array_equal(vectors[:, place], vectors[:, numbered[-1]]):
-                said["last"].copy_from(said[str(depths[numbered[-1]])], rows)
-            else:
-                found = _probe_features(rows.standardize(vectors[:, place]), rated, rows, said[str(depth)])
-                if place in numbered:
-                    losses[numbered.index(place)] = np.nan_to_num(found.losses, nan=np.inf)
-            progress.advance()
-        if "last" not in depths:
-            said["last"].copy_from(said[str(depths[-1])], rows)
-        chosen[fold] = losses.argmin(axis=0)
-        said["best"].gather([said[str(depths[place])] for place in numbered], chosen[fold], rows)
-        weights[fold] = _probe_mix(vectors[:, numbered], rated, rows, said["weighted"])
+    progress.start("probing", len(tasks))
+    goes_to = [*product(range(folds), [len(names) - 1]), *product(range(folds), probed)]
+    is_small = len(vectors) < _FEW_RECORDINGS
+    results = run_side_by_side(tasks, alone=is_small)
+    for (fold, row), found in zip(goes_to, results, strict=True):
+        said.put(row, parts[fold].test, fold, found.said)
+        losses[fold, row] = np.nan_to_num(found.losses, nan=np.inf)
+        if row == len(names) - 1:
+            weights[fold] = found.weights
         progress.advance()
-    estimates = _estimate_all(said, rated, fold_of, speaker_weights(list(rated.speakers), replicates, seed))
-    names = [int(depths[place]) for place in numbered]
+    chosen = np.asarray(numbered)[losses[:, numbered].argmin(axis=1)]
+    for fold, rows in enumerate(parts):
+        if same_as_last:
+            last = np.full(chosen.shape[1], numbered[-1])
+            said.gather(names.index("last"), rows.test, fold, last)
+        said.gather(names.index("best"), rows.test, fold, chosen[fold])
+    draws = speaker_weights(list(rated.speakers), replicates, seed)
     return ProbeResult(
-        estimates,
+        estimate_all(names, said, rated, fold_of, draws, alone=is_small),
         {
             trait: {
-                "severity": [names[place] for place in chosen[:, column]],
-                "presence": [names[place] for place in chosen[:, len(table.traits) + column]],
+                "severity": [int(depths[place]) for place in chosen[:, column]],
+                "presence": [int(depths[place]) for place in chosen[:, len(table.traits) + column]],
             }
             for column, trait in enumerate(table.traits)
         },
@@ -223,186 +235,54 @@ def deal_speakers(table: RecordingTable, folds: int, generator: np.random.Genera
 
 
 @dataclass(frozen=True, eq=False)
-class _Rated:
-    """What people said: ratings and their levels' positions (-1 missing), each of shape (recordings, traits)."""
-
-    ratings: _Floats
-    level_index: NDArray[np.int64]
-    is_present: _Floats
-    scale: Scale
-    traits: tuple[str, ...]
-    speakers: NDArray[np.str_]
-
-    @classmethod
-    def of(cls, table: RecordingTable) -> "_Rated":
-        ratings = table.ratings.to_numpy(dtype=np.float64)
-        scale = table.scale
-        speakers = table.recordings["speaker"].to_numpy(dtype=str)
-        return cls(ratings, scale.level_index(ratings), scale.is_present(ratings), scale, table.traits, speakers)
-
-    @property
-    def targets(self) -> _Floats:
-        """The ratings and, behind them, presence as 0 and 1, NaN where missing, shape (recordings, 2 traits)."""
-        return np.concatenate([self.ratings, self.is_present], axis=1)
-
-
-@dataclass(frozen=True, eq=False)
 class _Rows:
     """Which recordings an outer fold trains on, which it scores, and the inner folds of the first."""
 
     training: NDArray[np.bool_]
     test: NDArray[np.bool_]
     inner: NDArray[np.int64]
-    fold: int
 
-    def standardize(self, vectors: NDArray[np.float32]) -> _Floats:
+    @classmethod
+    def of(cls, table: RecordingTable, is_test: NDArray[np.bool_], generator: np.random.Generator) -> "_Rows":
+        training = table.select(~is_test)
+        return cls(~is_test, is_test, deal_speakers(training, min(INNER_FOLDS, training.speakers), generator))
+
+    @property
+    def penalties(self) -> list[float]:
+        return [penalty * int(self.training.sum()) for penalty in PENALTIES]
+
+    def standardize(self, vectors: NDArray[np.float32]) -> Floats:
         """Give each column zero mean and unit variance over the training rows; constant ones become 0."""
         given = vectors.astype(np.float64)
         training = given[self.training]
         spread = training.std(axis=0)
-        standard: _Floats = (given - training.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+        standard: Floats = (given - training.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
         return standard
 
 
-@dataclass(frozen=True, eq=False)
-class _Said:
-    """What probes said of each recording when it was in the test fold, filled fold by fold.
+class _Found(NamedTuple):
+    """What the probes of a row of the table say of an outer fold, their inner losses, and the weights of a sum."""
 
-    Args:
-        score: the expected level, shape (recordings, traits).
-        level: likewise.
-        probability: of presence, likewise.
-        threshold: of each fold and trait, shape (folds, traits).
-    """
-
-    score: _Floats
-    level: _Floats
-    probability: _Floats
-    threshold: _Floats
-
-    @classmethod
-    def nothing(cls, rated: _Rated, folds: int) -> "_Said":
-        score, level, probability = np.full((3, *rated.ratings.shape), np.nan)
-        return cls(score, level, probability, np.full((folds, len(rated.traits)), np.nan))
-
-    def copy_from(self, other: "_Said", rows: _Rows) -> None:
-        for mine, theirs in (
-            (self.score, other.score),
-            (self.level, other.level),
-            (self.probability, other.probability),
-        ):
-            mine[rows.test] = theirs[rows.test]
-        self.threshold[rows.fold] = other.threshold[rows.fold]
-
-    def gather(self, depths: Sequence["_Said"], chosen: NDArray[np.int64], rows: _Rows) -> None:
-        """Take each trait from its chosen depth, scores and levels apart from the probability of presence."""
-        n_traits = self.score.shape[1]
-        for trait in range(n_traits):
-            severity, presence = depths[chosen[trait]], depths[chosen[n_traits + trait]]
-            self.score[rows.test, trait] = severity.score[rows.test, trait]
-            self.level[rows.test, trait] = severity.level[rows.test, trait]
-            self.probability[rows.test, trait] = presence.probability[rows.test, trait]
-            self.threshold[rows.fold, trait] = presence.threshold[rows.fold, trait]
+    said: Said
+    losses: Floats
+    weights: Floats
 
 
-def _penalties(rows: _Rows) -> list[float]:
-    return [penalty * int(rows.training.sum()) for penalty in PENALTIES]
+def _probe_depth(vectors: NDArray[np.float32], rated: Rated, rows: _Rows) -> _Found:
+    features = rows.standardize(vectors)
+    fit = fit_ridge(features[rows.training], rated.targets[rows.training], rows.inner, rows.penalties)
+    return _say(fit, features, rated, rows, np.empty(0))
 
 
-def _probe_features(features: _Floats, rated: _Rated, rows: _Rows, said: _Said) -> RidgeFit:
-    """Fit the probes of one outer fold, and put what they say of its test rows into ``said``."""
-    fit = fit_ridge(features[rows.training], rated.targets[rows.training], rows.inner, _penalties(rows))
-    _say(fit, features, rated, rows, said)
-    return fit
+def _probe_mix(vectors: NDArray[np.float32], rated: Rated, rows: _Rows) -> _Found:
+    standard = np.empty_like(vectors)
+    for place in range(vectors.shape[1]):
+        standard[:, place] = rows.standardize(vectors[:, place])
+    weights, fit = learn_mix(standard[rows.training], rated.targets[rows.training], rows.inner, rows.penalties)
+    return _say(fit, mix_depths(standard, weights), rated, rows, weights)
 
 
-def _probe_mix(vectors: NDArray[np.float32], rated: _Rated, rows: _Rows, said: _Said) -> _Floats:
-    """Probe the learned weighted sum of the depths, and return its weights."""
-    stack = np.stack([rows.standardize(vectors[:, place]) for place in range(vectors.shape[1])], axis=1)
-    single: NDArray[np.float32] = stack.astype(np.float32)
-    weights, fit = learn_mix(single[rows.training], rated.targets[rows.training], rows.inner, _penalties(rows))
-    _say(fit, mix_depths(single, weights), rated, rows, said)
-    return weights
-
-
-def _say(fit: RidgeFit, features: _Floats, rated: _Rated, rows: _Rows, said: _Said) -> None:
-    n_traits, scale = len(rated.traits), rated.scale
-    index = rated.level_index[rows.training]
-    severity, presence = fit.held_out[:, :n_traits], fit.held_out[:, n_traits:]
-    raw = fit.predict(features[rows.test])
-    to_level = fit_link(severity, index, np.arange(1, len(scale.levels)))
-    to_presence = fit_link(presence, index, np.array([scale.present_index]))
-
-    reach = to_level.reach(raw[:, :n_traits])
-    levels = np.asarray(scale.levels, dtype=np.float64)
-    said.score[rows.test] = levels[0] + reach @ np.diff(levels)
-    said.level[rows.test] = np.where(np.isnan(raw[:, :n_traits]), np.nan, levels[(reach > 0.5).sum(axis=2)])
-    said.probability[rows.test] = to_presence.reach(raw[:, n_traits:])[..., 0]
-    held_out = to_presence.reach(presence)[..., 0]
-    for trait in range(n_traits):
-        is_rated = ~np.isnan(held_out[:, trait])
-        if is_rated.any():
-            is_present = index[is_rated, trait] >= scale.present_index
-            threshold = best_threshold(is_present, held_out[is_rated, trait])
-            said.threshold[rows.fold, trait] = 0.5 if np.isnan(threshold) else threshold
-
-
-def _estimate_all(
-    said: Mapping[str, _Said], rated: _Rated, fold_of: NDArray[np.int64], draws: NDArray[np.float32]
-) -> dict[str, _Tree]:
-    estimates: dict[str, _Tree] = {}
-    for depth, one in said.items():
-        tree = {trait: _estimate(one, rated, place, fold_of, draws) for place, trait in enumerate(rated.traits)}
-        estimates[depth] = {**tree, "macro": _average(tree)}
-    for name in ("best", "weighted"):
-        estimates[f"{name} minus last"] = {
-            trait: {metric: _subtract(estimate, estimates["last"][trait][metric]) for metric, estimate in found.items()}
-            for trait, found in estimates[name].items()
-        }
-    return estimates
-
-
-def _average(tree: _Tree) -> dict[str, Estimate]:
-    return {metric: average_estimates([found[metric] for found in tree.values()]) for metric in PROBE_METRICS}
-
-
-def _estimate(
-    said: _Said, rated: _Rated, trait: int, fold_of: NDArray[np.int64], draws: NDArray[np.float32]
-) -> dict[str, Estimate]:
-    """Return each metric of a trait: computed within each fold, and averaged over those where it is defined."""
-    found: dict[str, list[Estimate]] = {metric: [] for metric in PROBE_METRICS}
-    is_rated = rated.level_index[:, trait] >= 0
-    # one speaker says nothing of how others would differ: no interval
-    is_alone = np.unique(rated.speakers[is_rated]).size < 2
-    for fold in range(len(said.threshold)):
-        rows = np.flatnonzero(is_rated & (fold_of == fold))
-        threshold = said.threshold[fold, trait]
-        judged = judge(
-            rated.ratings[rows, trait],
-            rated.scale,
-            scores=said.score[rows, trait],
-            levels=said.level[rows, trait],
-            probability=said.probability[rows, trait],
-            threshold=None if np.isnan(threshold) else float(threshold),
-        )
-        weights = draws[:, rows] * (0 if is_alone else 1)
-        for metric in METRICS:
-            if metric.name in found:
-                value = float(metric.compute(judged))
-                replicates = metric.compute(judged, weights)
-                found[metric.name].append(Estimate(value, replicates, len(rows), metric.reason(judged)))
-    return {name: _average_folds(folds) for name, folds in found.items()}
-
-
-def _average_folds(folds: Sequence[Estimate]) -> Estimate:
-    averaged = average_estimates(folds)
-    if np.isnan(averaged.value):
-        reasons = [one.reason for one in folds if one.reason]
-        return replace(averaged, reason=f"in every fold: {reasons[0] if reasons else 'undefined'}")
-    return replace(averaged, n=sum(one.n for one in folds if not np.isnan(one.value)))
-
-
-def _subtract(estimate: Estimate, other: Estimate) -> Estimate:
-    if np.isnan(estimate.value) or np.isnan(other.value):
-        return Estimate(float("nan"), np.empty(0), 0, estimate.reason or other.reason)
-    return Estimate(estimate.value - other.value, estimate.replicates - other.replicates, estimate.n, None)
+def _say(fit: RidgeFit, features: Floats, rated: Rated, rows: _Rows, weights: Floats) -> _Found:
+    predicted = fit.predict(features[rows.test])
+    said = calibrate(fit.held_out, predicted, rated.level_index[rows.training], rated.scale)
+    return _Found(said, fit.losses, weights)
