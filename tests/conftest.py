@@ -1,4 +1,4 @@
-"""Tests run one to a core: each with one thread, and without a network."""
+"""Tests run one to a core: each with one thread, without a network, and with a cache of their own."""
 
 import os
 
@@ -13,3 +13,9 @@ def one_thread():
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    # what another run kept would hide what is not computed, and nothing is left in the user's folder
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("user-cache"))

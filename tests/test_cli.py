@@ -113,14 +113,24 @@ def test_check_shows_flow_ratings_and_what_trains_and_writes_nothing(corpus, lal
     assert sorted(corpus.rglob("*")) == before
 
 
-def test_check_forecasts_what_the_pooled_vectors_would_take(corpus, tmp_path, lalia):
+def test_check_forecasts_what_the_cache_will_take(corpus, tmp_path, lalia):
     place = f"cache={{dir: {tmp_path / 'kept'}, max_gb: 0.00001}}"
-    code, out, err = lalia("check", "run.yaml", *QUICK, place, cwd=corpus)
+    frozen = ("model.adapt={kind: frozen}", "model.layers=last", "model.pooling=mean")
+    code, out, err = lalia("check", "run.yaml", *QUICK, *frozen, place, cwd=corpus)
     assert code == 0, err
     # 16 recordings x 3 statistics x depths 0, 1 and last x 16 values of 2 bytes, and a header each
     assert f"pooled vectors of all depths take 0.01 MB of 1e-05 GB in {tmp_path / 'kept'}." in " ".join(out.split())
     assert "they do not fit" in out
     assert not (tmp_path / "kept").exists()
+    last = ("model.adapt={kind: partial, last: 1}", "model.layers=last", "model.pooling=mean")
+    out = " ".join(lalia("check", "run.yaml", *QUICK, *last, place, cwd=corpus)[1].split())
+    # 16 recordings x 200 positions x 16 values of 2 bytes: Whisper's block attends to silence too
+    assert "Cache: the frames of depth 0 take 0.11 MB of 1e-05 GB" in out
+    whole = ("model.adapt={kind: full}", "model.layers=last", "model.pooling=mean")
+    assert (
+        "Cache: nothing is kept, because the whole encoder trains"
+        in lalia("check", "run.yaml", *QUICK, *whole, place, cwd=corpus)[1]
+    )
 
 
 def test_probe_writes_a_table_a_heat_map_and_numbers_and_runs_the_encoder_once(corpus, tmp_path, lalia, monkeypatch):

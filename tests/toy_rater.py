@@ -6,6 +6,7 @@ import torch
 from lalia.data.audio import Preprocessing
 from lalia.model.encoders.load import load_encoder
 from lalia.model.heads import build_head
+from lalia.model.inputs import Windows
 from lalia.model.layer_mix import build_layer_mix
 from lalia.model.pooling import build_pooling
 from lalia.model.rater import SpeechRater
@@ -84,4 +85,4 @@ def make_batch(waveforms, preprocessing):
     ]
     padded = torch.nn.utils.rnn.pad_sequence([window for _, window in windows], batch_first=True)
     n_samples = torch.tensor([len(window) for _, window in windows])
-    return padded, n_samples, torch.tensor([recording for recording, _ in windows])
+    return Windows(padded, n_samples, torch.tensor([recording for recording, _ in windows]))

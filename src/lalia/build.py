@@ -14,6 +14,7 @@ from lalia.model.adapters import adapt_adalora, adapt_ia3, adapt_lora, adapt_sof
 from lalia.model.encoders.base import SpeechEncoder
 from lalia.model.encoders.load import load_encoder
 from lalia.model.heads import Head, build_head
+from lalia.model.inputs import Windows
 from lalia.model.layer_mix import build_layer_mix
 from lalia.model.pooling import Pooling, build_pooling
 from lalia.model.rater import SpeechRater
@@ -179,7 +180,7 @@ def check_gradients(rater: SpeechRater) -> None:
         ModelError: names the parameters that would never change.
     """
     n_samples = max(rater.encoder.min_samples, rater.encoder.rate_hz)
-    raw = rater(torch.randn(1, n_samples), torch.tensor([n_samples]), torch.tensor([0]))
+    raw = rater(Windows(torch.randn(1, n_samples), torch.tensor([n_samples]), torch.tensor([0])))
     raw.square().sum().backward()
     missed = [name for name, each in rater.named_parameters() if each.requires_grad and each.grad is None]
     rater.zero_grad(set_to_none=True)

@@ -263,14 +263,17 @@ def _show_probe(result: "ProbeResult") -> None:
 
 def _show_forecast(prepared: "Prepared", settings: "RunSettings") -> None:
     from lalia.training.cache import cache_folder
-    from lalia.training.pooled import pooled_bytes
+    from lalia.training.reader import forecast
 
-    needed = pooled_bytes(prepared.rater.encoder, len(prepared.table.recordings), settings.cache.dtype)
+    needed = forecast(prepared.rater, prepared.table, settings.cache)
+    if needed is None:
+        typer.echo("Cache: nothing is kept, because the whole encoder trains or cache.max_gb is 0.")
+        return
     typer.echo(
-        f"Cache: pooled vectors of all depths take {_gigabytes(needed)} of {settings.cache.max_gb:g} GB"
+        f"Cache: {needed.title} take {_gigabytes(needed.size_bytes)} of {settings.cache.max_gb:g} GB"
         f" in {cache_folder(settings.cache.dir)}."
     )
-    if needed > settings.cache.max_gb * 1e9:
+    if needed.size_bytes > settings.cache.max_gb * 1e9:
         typer.echo("Note: they do not fit, so a part would be computed again each time. Raise cache.max_gb.")
 
 

@@ -31,6 +31,7 @@ from lalia.report.page import write_report
 from lalia.run_folder import open_run_folder, read_manifest, read_run, run_path, start_manifest, write_manifest
 from lalia.settings import RunSettings
 from lalia.training.loop import FitResult, fit
+from lalia.training.reader import InputReader, open_reader
 
 
 def train(
@@ -75,12 +76,15 @@ def train(
     write_split(prepared.split, folder / "split.csv")
     write_manifest(folder, manifest)
 
-    result = fit_prepared(settings, prepared, checkpoints=folder / "checkpoints", resume=resume, progress=progress)
+    reader = open_reader(prepared.rater, settings.cache, workers=settings.train.workers)
+    result = fit_prepared(
+        settings, prepared, reader=reader, checkpoints=folder / "checkpoints", resume=resume, progress=progress
+    )
     _write_history(result, folder)
     _save_last(prepared.rater, result, folder, settings)
-    thresholds = decide(prepared, settings, progress)
+    thresholds = decide(prepared, settings, progress, reader)
     prepared.rater.save_pretrained(folder / "model", encoder_weights=settings.model.save_encoder)
-    _write_numbers(prepared, settings, folder, progress)
+    _write_numbers(prepared, settings, folder, progress, reader)
 
     manifest |= {
         "best_epoch": result.best_epoch,
@@ -112,7 +116,8 @@ def evaluate_run(run: str | Path, progress: Progress | None = None) -> Path:
             "Train a new run, or rate the new recordings with: lalia predict"
         )
     split = read_split(folder / "split.csv", prepared.table, sha256=manifest["hashes"]["split"])
-    _write_numbers(replace(prepared, split=split), settings, folder, progress)
+    reader = open_reader(prepared.rater, settings.cache, workers=settings.train.workers)
+    _write_numbers(replace(prepared, split=split), settings, folder, progress, reader)
     write_report(folder)
     return folder
 
@@ -127,6 +132,7 @@ def fit_prepared(
     settings: RunSettings,
     prepared: Prepared,
     *,
+    reader: InputReader | None = None,
     checkpoints: Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
@@ -136,15 +142,18 @@ def fit_prepared(
     Args:
         settings: of the run.
         prepared: what ``prepare`` made of them; its rater is trained in place and left with its best weights.
+        reader: of the rater's inputs; None opens one with the store of the settings.
         checkpoints: the folder for the training state; None writes none.
         resume: go on from the newest checkpoint there, if any.
         progress: is told what happens.
 
     Raises:
         SplitError: if the training part has no rated recording.
+        CacheError: if the store's folder cannot be made or written.
         TrainingError: as ``fit``.
         Stopped: as ``fit``.
     """
+    reader = reader or open_reader(prepared.rater, settings.cache, workers=settings.train.workers)
     parts = {name: prepared.part(name, rated=True) for name in ("train", "validation")}
     if not len(parts["train"].recordings):
         raise SplitError("The training part has no rated recording. Change split, or data.traits.")
@@ -156,6 +165,7 @@ def fit_prepared(
         validation_set,
         settings.train,
         seed=settings.seed,
+        reader=reader,
         checkpoints=checkpoints,
         resume=resume,
         progress=progress,
@@ -186,7 +196,9 @@ def _save_last(rater: SpeechRater, result: FitResult, folder: Path, settings: Ru
     rater.load_state_dict(result.best, strict=False)
 
 
-def decide(prepared: Prepared, settings: RunSettings, progress: Progress) -> dict[str, dict[str, float | str | None]]:
+def decide(
+    prepared: Prepared, settings: RunSettings, progress: Progress, reader: InputReader | None = None
+) -> dict[str, dict[str, float | str | None]]:
     """Fit on the validation part what turns a score into a decision, and store it in the rater.
 
     That is the threshold of each trait and, for a regression head, the spread of its errors.
@@ -196,17 +208,19 @@ def decide(prepared: Prepared, settings: RunSettings, progress: Progress) -> dic
     """
     validation = prepared.part("validation", rated=True)
     if isinstance(prepared.rater.head, RegressionHead) and len(validation.recordings):
-        residuals = _predictions(prepared, validation, settings, progress)
+        residuals = _predictions(prepared, validation, settings, progress, reader)
         residuals["error"] = residuals["score"] - residuals["rating"]
         spread = residuals.groupby("trait")["error"].agg(lambda errors: float(np.sqrt(np.mean(errors.dropna() ** 2))))
         prepared.rater.head.set_residual_sd(torch.tensor([spread[trait] for trait in prepared.table.traits]))
-    predictions = _predictions(prepared, validation, settings, progress)
+    predictions = _predictions(prepared, validation, settings, progress, reader)
     decisions = fit_decisions(predictions, prepared.table.traits, prepared.table.scale)
     prepared.rater.thresholds = {trait: decision.threshold for trait, decision in decisions.items()}
     return {trait: {"value": d.threshold, "reason": d.reason} for trait, d in decisions.items()}
 
 
-def _predictions(prepared: Prepared, table: RecordingTable, settings: RunSettings, progress: Progress) -> pd.DataFrame:
+def _predictions(
+    prepared: Prepared, table: RecordingTable, settings: RunSettings, progress: Progress, reader: InputReader | None
+) -> pd.DataFrame:
     """Score the recordings of a table and put the ratings beside: the rows of predictions.csv."""
     progress.start("scoring", len(table.recordings))
     scores = predict(
@@ -214,6 +228,7 @@ def _predictions(prepared: Prepared, table: RecordingTable, settings: RunSetting
         table.recordings,
         batch_seconds=settings.train.batch_seconds,
         workers=settings.train.workers,
+        reader=reader,
         progress=progress,
     )
     known = table.recordings[["recording", "speaker"]].assign(
@@ -226,9 +241,11 @@ def _predictions(prepared: Prepared, table: RecordingTable, settings: RunSetting
     return joined[["recording", "speaker", "part", "trait", "rating", "score", "level", "probability"]]
 
 
-def _write_numbers(prepared: Prepared, settings: RunSettings, folder: Path, progress: Progress) -> None:
+def _write_numbers(
+    prepared: Prepared, settings: RunSettings, folder: Path, progress: Progress, reader: InputReader
+) -> None:
     """Write predictions.csv and metrics.json."""
-    predictions = _predictions(prepared, prepared.table, settings, progress)
+    predictions = _predictions(prepared, prepared.table, settings, progress, reader)
     with replacing(folder / "predictions.csv") as temporary:
         predictions.to_csv(temporary, index=False, lineterminator="\n")
     progress.start("intervals and baselines", 1)

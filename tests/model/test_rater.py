@@ -5,6 +5,7 @@ import torch
 from lalia.data.audio import Preprocessing
 from lalia.errors import AudioError, ModelError
 from lalia.model.heads import build_head
+from lalia.model.inputs import Windows
 from lalia.model.losses import rating_loss
 from lalia.model.pooling import build_pooling
 from lalia.model.rater import SpeechRater
@@ -23,9 +24,9 @@ def test_score_does_not_depend_on_batch_neighbours_or_windows_beside_it(pooling,
     # two, one and three windows of at most 1.5 s
     waveforms = [make_waveform(2.7, seed=1), make_waveform(0.4, seed=2), make_waveform(3.2, seed=3)]
     with torch.no_grad():
-        together = rater(*make_batch(waveforms, rater.preprocessing))
+        together = rater(make_batch(waveforms, rater.preprocessing))
         for raw, waveform in zip(together, waveforms, strict=True):
-            alone = rater(*make_batch([waveform], rater.preprocessing))
+            alone = rater(make_batch([waveform], rater.preprocessing))
             torch.testing.assert_close(raw, alone[0], atol=1e-5, rtol=0)
 
 
@@ -35,8 +36,8 @@ def test_whisper_scores_do_not_depend_on_batch_neighbours(transformer):
     rater = make_rater(encoder=encoder, layers="weighted", pooling="max", transformer=transformer).eval()
     waveforms = [make_waveform(2.7, seed=1), make_waveform(0.4, seed=2)]
     with torch.no_grad():
-        together = rater(*make_batch(waveforms, rater.preprocessing))
-        alone = rater(*make_batch(waveforms[1:], rater.preprocessing))
+        together = rater(make_batch(waveforms, rater.preprocessing))
+        alone = rater(make_batch(waveforms[1:], rater.preprocessing))
     torch.testing.assert_close(together[1], alone[0], atol=1e-5, rtol=0)
 
 
@@ -46,7 +47,7 @@ def test_score_is_the_decoded_forward_of_the_same_windows(pooling, transformer):
     rater = make_rater(pooling=pooling, layers="weighted", transformer=transformer).eval()
     waveforms = [make_waveform(2.7, seed=1), make_waveform(0.4, seed=2)]
     with torch.no_grad():
-        expected = rater.decode(rater(*make_batch(waveforms, rater.preprocessing)))
+        expected = rater.decode(rater(make_batch(waveforms, rater.preprocessing)))
     for values, wanted in zip(rater.score(waveforms), expected, strict=True):
         torch.testing.assert_close(values, wanted, atol=1e-5, rtol=0)
 
@@ -61,8 +62,8 @@ def test_the_windows_of_a_recording_are_pooled_as_one_sequence():
     rater = make_rater(pooling="mean").eval()
     waveforms, n_samples, _ = make_batch([make_waveform(2.7)], rater.preprocessing)
     with torch.no_grad():
-        first, second = rater.embed(waveforms, n_samples, torch.tensor([0, 1]))
-        joined = rater.embed(waveforms, n_samples, torch.tensor([0, 0]))[0]
+        first, second = rater.embed(Windows(waveforms, n_samples, torch.tensor([0, 1])))
+        joined = rater.embed(Windows(waveforms, n_samples, torch.tensor([0, 0])))[0]
     n_first, n_second = rater.encoder.count_frames(n_samples).tolist()
     torch.testing.assert_close(joined, (n_first * first + n_second * second) / (n_first + n_second))
 
@@ -103,9 +104,9 @@ def test_the_layer_mix_is_over_all_depths():
 
 def test_concatenated_depths_are_pooled_side_by_side():
     batch = make_batch([make_waveform(0.4), make_waveform(2.7, seed=1)], make_rater().preprocessing)
-    lowest, highest = (make_rater(layers=depth).eval().embed(*batch) for depth in (0, 2))
+    lowest, highest = (make_rater(layers=depth).eval().embed(batch) for depth in (0, 2))
     torch.testing.assert_close(
-        make_rater(layers=[0, -1]).eval().embed(*batch), torch.cat([lowest, highest], dim=1), atol=1e-6, rtol=0
+        make_rater(layers=[0, -1]).eval().embed(batch), torch.cat([lowest, highest], dim=1), atol=1e-6, rtol=0
     )
 
 
@@ -213,7 +214,7 @@ def test_attention_is_what_the_embedding_is_made_with(transformer):
         values, is_real = rater.encoder(*batch[:2], ["last"])["last"]
         frames = values[is_real][None]
         of_stacks = rater.head.layers.transform(frames, torch.ones(frames.shape[:2], dtype=torch.bool))
-        embeddings = rater.embed(*batch).reshape(len(of_stacks), 16)
+        embeddings = rater.embed(batch).reshape(len(of_stacks), 16)
     weights = rater.attention(make_waveform(2.7)).weights[:, 0]
     for embedding, frames_of_stack, weight in zip(embeddings, of_stacks, weights, strict=transformer is not None):
         torch.testing.assert_close(embedding, weight @ frames_of_stack[0], atol=1e-5, rtol=0)
@@ -257,7 +258,7 @@ def learn(kind, method, **settings):
     torch.manual_seed(5)  # dropout
     losses = []
     for _ in range(40):
-        each, has_rating = rating_loss(rater.head, rater(*batch), ratings)
+        each, has_rating = rating_loss(rater.head, rater(batch), ratings)
         loss = each.sum() / has_rating.sum()
         optimizer.zero_grad()
         loss.backward()
@@ -297,6 +298,6 @@ def test_a_head_with_transformers_on_two_depths_learns_twice_identically(kind, m
 @pytest.mark.parametrize("sharing", SHARINGS)
 def test_everything_above_a_frozen_encoder_gets_a_gradient(pooling, transformer, sharing):
     rater = make_rater(layers="weighted", pooling=pooling, transformer=transformer, **sharing).train()
-    rater(*make_batch([make_waveform(0.3), make_waveform(1.8)], rater.preprocessing)).square().sum().backward()
+    rater(make_batch([make_waveform(0.3), make_waveform(1.8)], rater.preprocessing)).square().sum().backward()
     assert all(p.grad is not None and p.grad.any() for p in rater.parameters() if p.requires_grad)
     assert all(p.grad is None for p in rater.encoder.parameters())

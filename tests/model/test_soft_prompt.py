@@ -66,9 +66,9 @@ def test_scores_do_not_depend_on_batch_neighbours(encoder, deep):
     rater = make_rater(encoder=prompted(encoder, deep=deep), window_seconds=1.0).eval()
     recordings = [make_waveform(0.9, seed=1), make_waveform(0.3, seed=2), make_waveform(2.4, seed=3)]
     with torch.no_grad():
-        together = rater(*make_batch(recordings, rater.preprocessing))
+        together = rater(make_batch(recordings, rater.preprocessing))
         for raw, recording in zip(together, recordings, strict=True):
-            alone = rater(*make_batch([recording], rater.preprocessing))
+            alone = rater(make_batch([recording], rater.preprocessing))
             torch.testing.assert_close(raw, alone[0], atol=1e-5, rtol=0)
 
 

@@ -10,6 +10,7 @@ from lalia.data.dataset import BucketedBatches, RecordingDataset, load_batches
 from lalia.errors import Stopped, TrainingError
 from lalia.model.adapt import adapt_frozen, adapt_full, adapt_partial, freeze_unused
 from lalia.model.adapters import adapt_adalora, adapt_ia3, adapt_lora, adapt_soft_prompt
+from lalia.model.inputs import Windows
 from lalia.model.losses import rating_loss
 from lalia.progress import Progress
 from lalia.settings import EarlyStopping, TrainSettings
@@ -357,7 +358,7 @@ def test_validation_loss_is_the_mean_over_valid_ratings(table):
     batches = BucketedBatches(dataset.recordings, dataset.seconds, batch_seconds=100, seed=0, shuffle=False)
     (batch,) = load_batches(dataset, batches)
     with torch.no_grad():
-        raw = rater(batch.waveforms, batch.n_samples, batch.recording_of_window)
+        raw = rater(Windows(batch.waveforms, batch.n_samples, batch.recording_of_window))
     losses, has_rating = rating_loss(rater.head, raw, batch.ratings)
     assert has_rating.sum() == 15
     found = validate(rater, dataset, FAST)

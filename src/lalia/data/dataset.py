@@ -1,9 +1,11 @@
 """From rows to batches: a recording's windows and ratings, padded together, in batches of similar length."""
 
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +18,8 @@ from lalia.data.audio import Preprocessing, load_windows
 from lalia.data.decoding import Waveform
 from lalia.data.table import RecordingTable
 from lalia.errors import AudioError, TableError
+
+T = TypeVar("T")
 
 
 class Item(NamedTuple):
@@ -76,6 +80,7 @@ class RecordingDataset(Dataset[Item]):
         self.preprocessing = preprocessing
         self.recordings: list[str] = table.recordings["recording"].tolist()
         self.seconds: list[float] = table.recordings["duration_seconds"].tolist()
+        self.sha256: list[str] | None = table.recordings["sha256"].tolist() if "sha256" in table.recordings else None
         self.ratings: NDArray[np.float32] = table.ratings.to_numpy(dtype=np.float32)
         self._paths: list[str] = table.recordings["path"].tolist()
 
@@ -194,23 +199,59 @@ class BucketedBatches(Sampler[list[int]]):
 def load_batches(
     dataset: RecordingDataset, batches: Iterable[list[int]], workers: int = 0, start: int = 0
 ) -> Iterator[Batch]:
-    """Read batches from their files, ahead of time where there are workers.
-
-    The batches are the same for any number of workers, and no random generator of the caller's is used.
+    """Read batches from their files, ahead of time.
 
     Args:
         dataset: the recordings.
         batches: rows of each batch, such as a ``BucketedBatches``.
-        workers: processes that read; 0 reads in this one.
+        workers: processes that read; 0 reads in a thread of this one.
         start: the number of batches to skip, to go on within an epoch.
 
     Raises:
         AudioError: names the recording whose file cannot be used.
     """
+    return read_ahead(partial(_read_batch, dataset), list(batches)[start:], workers=workers)
+
+
+def read_ahead(read: Callable[[list[int]], T], batches: Sequence[list[int]], *, workers: int = 0) -> Iterator[T]:
+    """Yield what ``read`` gives for each batch of rows, read while the one before is used.
+
+    The result is the same for any number of workers, and no random generator of the caller's is used.
+
+    Args:
+        read: from rows to a batch; with workers it goes to other processes.
+        batches: rows of each batch.
+        workers: processes that read; 0 reads in a thread of this one.
+
+    Raises:
+        AudioError: as ``read`` raises it.
+    """
+    return _read_in_thread(read, batches) if workers == 0 else _read_in_processes(read, batches, workers)
+
+
+def _read_batch(dataset: RecordingDataset, rows: list[int]) -> Batch:
+    return collate([dataset[row] for row in rows])
+
+
+def _read_in_thread(read: Callable[[list[int]], T], batches: Sequence[list[int]]) -> Iterator[T]:
+    executor = ThreadPoolExecutor(1)
+    pending: Future[T] | None = None
+    try:
+        for rows in [*batches, None]:
+            upcoming = None if rows is None else executor.submit(read, rows)
+            if pending is not None:
+                yield pending.result()
+            pending = upcoming
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _read_in_processes(read: Callable[[list[int]], T], batches: Sequence[list[int]], workers: int) -> Iterator[T]:
     loader = DataLoader(
-        _ReadBatches(dataset, list(batches)[start:]),
+        _Reads(read, batches),
         batch_size=None,
         num_workers=workers,
+        collate_fn=_as_it_is,
         worker_init_fn=_start_worker,
         pin_memory=torch.cuda.is_available(),
         # its own generator: the default one would be advanced by every loader, also by one that resumes
@@ -222,21 +263,26 @@ def load_batches(
         yield batch
 
 
-class _ReadBatches(Dataset[Batch | AudioError]):
+class _Reads(Dataset[Any]):
     """Each item is a whole batch, or what went wrong: torch would give an error raised in a worker another message."""
 
-    def __init__(self, dataset: RecordingDataset, batches: list[list[int]]) -> None:
-        self._dataset = dataset
+    def __init__(self, read: Callable[[list[int]], Any], batches: Sequence[list[int]]) -> None:
+        self._read = read
         self._batches = batches
 
     def __len__(self) -> int:
         return len(self._batches)
 
-    def __getitem__(self, number: int) -> Batch | AudioError:
+    def __getitem__(self, number: int) -> Any:
         try:
-            return collate([self._dataset[row] for row in self._batches[number]])
+            return self._read(self._batches[number])
         except AudioError as error:
             return error
+
+
+def _as_it_is(batch: T) -> T:
+    """In place of torch's conversion, which makes lists of tuples."""
+    return batch
 
 
 def _start_worker(number: int) -> None:

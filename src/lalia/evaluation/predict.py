@@ -1,5 +1,6 @@
 """A rater and recordings in, a table of scores out."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -7,13 +8,18 @@ import pandas as pd
 import torch
 
 from lalia.build import load_rater
+from lalia.config import load_config
 from lalia.data.audio import scan_recordings
-from lalia.data.dataset import BucketedBatches, RecordingDataset, load_batches
+from lalia.data.dataset import BucketedBatches, RecordingDataset
 from lalia.data.table import Flow, RecordingTable
-from lalia.errors import AudioError, list_some
+from lalia.errors import AudioError, CacheError, ConfigError, list_some
 from lalia.files import replacing
 from lalia.model.rater import SpeechRater
+from lalia.model.saved_rater import find_rater
 from lalia.progress import Progress
+from lalia.training.reader import InputReader, open_reader
+
+logger = logging.getLogger(__name__)
 
 
 def predict(
@@ -23,6 +29,7 @@ def predict(
     batch_seconds: float = 120.0,
     workers: int = 0,
     device: str | torch.device | None = None,
+    reader: InputReader | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Return the scores of recordings, each of which depends on its recording alone.
@@ -30,10 +37,11 @@ def predict(
     Args:
         rater: is left in the mode, train or eval, that it is in.
         recordings: columns ``recording`` (an id) and ``path``; with ``duration_seconds`` (of ``scan_recordings``) the
-            files are decoded once, without it twice.
+            files are decoded once, without it twice. Its ``sha256`` too is needed to take from a store.
         batch_seconds: the most audio in a batch, padding included, unless one recording alone has more.
-        workers: processes that read audio ahead; 0 reads in this one.
+        workers: processes that read audio ahead; 0 reads in a thread of this one.
         device: where to compute; the rater moves there. None computes where the rater is.
+        reader: of this rater; with a store, what is in it is not computed again and what is not is put there.
         progress: is advanced by each recording.
 
     Returns:
@@ -52,20 +60,22 @@ def predict(
     batches = BucketedBatches(
         dataset.recordings,
         dataset.seconds,
-        batch_seconds=batch_seconds,
+        # a CPU gains nothing from batches, and padding costs
+        batch_seconds=0.0 if rater.encoder.device.type == "cpu" else batch_seconds,
         seed=0,
         shuffle=False,
         preprocessing=rater.preprocessing,
     )
+    reader = reader or InputReader(rater, workers=workers)
     # score, level and probability of each recording and trait
     found = np.full((3, len(recordings), len(rater.traits)), np.nan)
     was_training = rater.training
     rater.eval()
     try:
         with torch.inference_mode():
-            for batch in load_batches(dataset, batches, workers=workers):
+            for batch in reader.read(dataset, batches):
                 moved = batch.to(rater.encoder.device)
-                scores = rater.decode(rater(moved.waveforms, moved.n_samples, moved.recording_of_window))
+                scores = rater.decode(rater(moved.inputs))
                 values = torch.stack([scores.score, scores.level, scores.probability])
                 found[:, batch.rows.numpy()] = values.cpu().numpy()
                 for _ in range(batch.n_recordings):
@@ -109,10 +119,10 @@ def predict_files(
     problems: dict[str, str] = dict(zip(bad["recording"], bad["problem"], strict=True))
     if len(bad) == len(recordings):
         raise AudioError(f"None of the recordings can be rated: {_list_problems(bad)}.")
-    usable = recordings.assign(duration_seconds=scan["duration_seconds"].to_numpy())
+    usable = recordings.assign(**{column: scan[column].to_numpy() for column in ("duration_seconds", "sha256")})
     usable = usable[(scan["problem"] == "").to_numpy()]
     progress.start("rating", len(usable))
-    scores = predict(rater, usable, progress=progress)
+    scores = predict(rater, usable, reader=_reader_of_run(run, rater), progress=progress)
     with replacing(out) as temporary:
         scores.to_csv(temporary, index=False, lineterminator="\n")
     return problems
@@ -123,7 +133,22 @@ def _measure(rater: SpeechRater, recordings: pd.DataFrame) -> pd.DataFrame:
     bad = scan[scan["problem"] != ""]
     if len(bad):
         raise AudioError(f"Recordings cannot be rated: {_list_problems(bad)}. Leave them out.")
-    return recordings.assign(duration_seconds=scan["duration_seconds"].to_numpy())
+    return recordings.assign(**{column: scan[column].to_numpy() for column in ("duration_seconds", "sha256")})
+
+
+def _reader_of_run(run: str | Path, rater: SpeechRater) -> InputReader:
+    """Return a reader with the store of the run that a rater lies in; without one where it lies elsewhere.
+
+    The run may come from another machine, where its store was in another place.
+    """
+    settings = find_rater(Path(run)).parent / "config.yaml"
+    if not settings.is_file():
+        return InputReader(rater)
+    try:
+        return open_reader(rater, load_config(settings).cache)
+    except (CacheError, ConfigError) as error:
+        logger.warning("%s Everything is computed.", error)
+        return InputReader(rater)
 
 
 def _scan(rater: SpeechRater, recordings: pd.DataFrame, progress: Progress) -> pd.DataFrame:

@@ -23,10 +23,11 @@ from lalia.evaluation.ridge import RidgeFit, fit_ridge
 from lalia.measures.metrics import METRICS, best_threshold, judge
 from lalia.measures.uncertainty import speaker_weights
 from lalia.model.encoders.base import Depth, SpeechEncoder
+from lalia.model.pooling import Statistic
 from lalia.progress import Progress
 from lalia.scale import Scale
 from lalia.training.cache import ActivationStore
-from lalia.training.pooled import Statistic, pooled_depths
+from lalia.training.pooled import pooled_depths
 
 PROBE_METRICS: Final = ("auc", "balanced_accuracy", "spearman", "qwk")
 INNER_FOLDS: Final = 4

@@ -4,7 +4,7 @@ Shape notation: frames (recordings, time, width), is_real_frame (recordings, tim
 embedding (recordings, out_width). What padding holds never matters, not even NaN.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lalia.model.frames import zero_padding
 
 # the least variance: a root at 0 has no finite gradient; 1e-5 as standard deviation
-_LEAST_VARIANCE = 1e-10
+LEAST_VARIANCE = 1e-10
 
 
 class FrameWeights(NamedTuple):
@@ -69,6 +69,8 @@ class AttentionPooling(nn.Module):
         torch.Size([5, 8])
     """
 
+    statistics: ClassVar[tuple[()]] = ()
+
     def __init__(self, width: int, hidden: int = 128, heads: int = 1) -> None:
         super().__init__()
         self.width = width
@@ -113,6 +115,8 @@ class AttentiveStatisticsPooling(nn.Module):
         >>> pooling(torch.zeros(5, 7, 2), torch.ones(5, 7, dtype=torch.bool)).shape
         torch.Size([5, 4])
     """
+
+    statistics: ClassVar[tuple[()]] = ()
 
     def __init__(self, width: int, hidden: int = 128) -> None:
         super().__init__()
@@ -160,4 +164,4 @@ def weighted_statistics(frames: Tensor, weights: Tensor) -> Tensor:
     mean = (weights * frames).sum(dim=1)
     # from the mean, not as the mean of squares minus its square: that would cancel where frames lie far from 0
     variance = (weights * (frames - mean.unsqueeze(1)).square()).sum(dim=1)
-    return torch.cat([mean, variance.clamp(min=_LEAST_VARIANCE).sqrt()], dim=-1)
+    return torch.cat([mean, variance.clamp(min=LEAST_VARIANCE).sqrt()], dim=-1)

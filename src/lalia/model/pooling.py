@@ -4,14 +4,24 @@ Shape notation: frames (recordings, time, width), is_real_frame (recordings, tim
 What padding holds never matters, not even NaN.
 """
 
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final, Literal
 
 import torch
 from torch import Tensor, nn
 
 from lalia.errors import ModelError, suggest
-from lalia.model.attention_pooling import AttentionPooling, AttentiveStatisticsPooling, weighted_statistics
+from lalia.model.attention_pooling import (
+    LEAST_VARIANCE,
+    AttentionPooling,
+    AttentiveStatisticsPooling,
+    weighted_statistics,
+)
 from lalia.model.frames import fill_padding, zero_padding
+
+Statistic = Literal["mean", "max", "std"]
+STATISTICS: Final[tuple[Statistic, ...]] = ("mean", "max", "std")
+"""Of the frames of one recording at one depth; from them follow all poolings without parameters."""
 
 
 def pool_mean(frames: Tensor, is_real_frame: Tensor) -> Tensor:
@@ -70,6 +80,7 @@ class MeanPooling(nn.Module):
     """``pool_mean`` as a module."""
 
     config: ClassVar[dict[str, Any]] = {"kind": "mean"}
+    statistics: ClassVar[tuple[Statistic, ...]] = ("mean",)
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -84,6 +95,7 @@ class MaxPooling(nn.Module):
     """``pool_max`` as a module."""
 
     config: ClassVar[dict[str, Any]] = {"kind": "max"}
+    statistics: ClassVar[tuple[Statistic, ...]] = ("max",)
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -98,6 +110,7 @@ class StatisticsPooling(nn.Module):
     """``pool_statistics`` as a module."""
 
     config: ClassVar[dict[str, Any]] = {"kind": "statistics"}
+    statistics: ClassVar[tuple[Statistic, ...]] = ("mean", "std")
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -107,6 +120,25 @@ class StatisticsPooling(nn.Module):
     def forward(self, frames: Tensor, is_real_frame: Tensor) -> Tensor:
         """Return one embedding per recording, shape (recordings, 2 * width)."""
         return pool_statistics(frames, is_real_frame)
+
+
+def pool_known(vectors: Mapping[Statistic, Tensor], statistics: Sequence[Statistic]) -> Tensor:
+    """Return what a pooling without parameters gives, from statistics that are known already.
+
+    Args:
+        vectors: per statistic, shape (recordings, width).
+        statistics: the pooling's ``statistics``.
+
+    Returns:
+        One embedding per recording, shape (recordings, out_width).
+
+    Example:
+        >>> pool_known({"mean": torch.tensor([[2.0]]), "std": torch.tensor([[0.0]])}, ("mean", "std"))
+        tensor([[2.0000e+00, 1.0000e-05]])
+    """
+    least = LEAST_VARIANCE**0.5
+    parts = [vectors[name].clamp(min=least) if name == "std" else vectors[name] for name in statistics]
+    return torch.cat(parts, dim=-1)
 
 
 Pooling = MeanPooling | MaxPooling | StatisticsPooling | AttentionPooling | AttentiveStatisticsPooling

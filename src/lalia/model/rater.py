@@ -18,13 +18,14 @@ from lalia.model.adapt import adapt_frozen, own_changes
 from lalia.model.adapters import add_again, merge_adapters
 from lalia.model.attention_pooling import AttentionPooling, AttentiveStatisticsPooling, FrameWeights
 from lalia.model.base_weights import check_shared, check_source, hash_shared, shared_weights
-from lalia.model.encoders.base import SpeechEncoder
+from lalia.model.encoders.base import Depth, Frames, SpeechEncoder
 from lalia.model.encoders.load import build_from_architecture, load_encoder
 from lalia.model.frames import join_windows
 from lalia.model.heads import Head, Scores, build_head
+from lalia.model.inputs import Inputs, KnownFrames, KnownVectors, Windows
 from lalia.model.layer_mix import Layers, build_layer_mix
 from lalia.model.parameters import ParameterCount, count_encoder, count_head, count_parts
-from lalia.model.pooling import Pooling, build_pooling
+from lalia.model.pooling import Pooling, build_pooling, pool_known
 from lalia.model.saved_head import HeadConfig, head_weights, write_head
 from lalia.model.saved_rater import (
     RaterConfig,
@@ -57,6 +58,8 @@ class SpeechRater(nn.Module):
     Attributes:
         thresholds: may be changed in place.
         kept_traits: those whose head was trained before and taken over.
+        trained_from: the lowest depth of the encoder that was trained before the rater was saved, ``n_blocks + 1`` if
+            none was.
 
     Raises:
         ModelError: if the parts do not fit together.
@@ -100,27 +103,35 @@ class SpeechRater(nn.Module):
         self.preprocessing = preprocessing
         self.thresholds = dict.fromkeys(self.traits, 0.5) | dict(thresholds or {})
         self.kept_traits: frozenset[str] = frozenset()
+        self.trained_from = encoder.n_blocks + 1
         self._check()
 
-    def embed(self, waveforms: Tensor, n_samples: Tensor, recording_of_window: Tensor) -> Tensor:
+    @property
+    def first_changing_depth(self) -> int:
+        """The lowest depth at which training changes the encoder, or changed it before the rater was saved."""
+        return min(self.encoder.first_changing_depth, self.trained_from)
+
+    def embed(self, inputs: Inputs) -> Tensor:
         """Return one embedding per recording, shape (recordings, width).
 
         A head with transformers takes one per stack of its layers, shape (recordings, stacks, width).
 
         Args:
-            waveforms: at ``preprocessing.rate_hz``, padded behind, shape (windows, samples).
-            n_samples: real samples of each window, shape (windows,).
-            recording_of_window: the number of its recording, counted from 0 and not falling, shape (windows,).
+            inputs: windows of samples at ``preprocessing.rate_hz``; or what is known of them, at the rater's depths and
+                at the one that the first block to be computed takes.
 
         Raises:
             EmptyRecordingError: if a recording has no real frame.
         """
-        frames, is_real = self._frames(waveforms, n_samples)
-        return self.head.layers.pool(self.pooling, *join_windows(frames, is_real, recording_of_window))
+        if isinstance(inputs, KnownVectors):
+            mixed = {name: self.layer_mix(values.unbind(dim=1)) for name, values in inputs.vectors.items()}
+            return pool_known(mixed, self.pooling.statistics)
+        frames = join_windows(*self._frames(inputs), inputs.recording_of_window)
+        return self.head.layers.pool(self.pooling, *frames)
 
-    def forward(self, waveforms: Tensor, n_samples: Tensor, recording_of_window: Tensor) -> Tensor:
+    def forward(self, inputs: Inputs) -> Tensor:
         """Return the head's raw outputs, shape (recordings, traits, outputs); arguments as for ``embed``."""
-        raw: Tensor = self.head(self.embed(waveforms, n_samples, recording_of_window))
+        raw: Tensor = self.head(self.embed(inputs))
         return raw
 
     def decode(self, raw: Tensor) -> Scores:
@@ -212,6 +223,7 @@ class SpeechRater(nn.Module):
             changed=tuple(sorted(own_changes(self.encoder))),
             holds_encoder=encoder_weights,
             encoder_sha256=hash_shared(self.encoder),
+            trained_from=self.first_changing_depth,
             weights_sha256=hash_weights(weights),
         )
         write_rater(Path(folder).absolute(), config, weights)
@@ -275,6 +287,8 @@ class SpeechRater(nn.Module):
                 del expected[f"encoder.model.{path}"]
         check_weights(expected, weights, found)
         rater.load_state_dict(weights, strict=False)
+        if config.trained_from is not None:
+            rater.trained_from = config.trained_from
         return rater.to(device).eval()
 
     def merge(self) -> Self:
@@ -337,16 +351,28 @@ class SpeechRater(nn.Module):
         ) as cause:  # a ModelError is a ValueError, torch's are RuntimeErrors
             raise RaterError(f"The rater in '{folder}' cannot be built: {cause}") from cause
 
-    def _frames(self, waveforms: Tensor, n_samples: Tensor) -> tuple[Tensor, Tensor]:
+    def _frames(self, inputs: Windows | KnownFrames) -> Frames:
+        """Return the mixed frames of windows."""
         depths = self.layer_mix.depths
-        frames_at = self.encoder(waveforms, n_samples, depths)
+        if isinstance(inputs, Windows):
+            frames_at = self.encoder(inputs.waveforms, inputs.n_samples, depths)
+        else:
+            frames_at = self._go_on_from(inputs.frames_at)
         # the numbered depths, which alone are ever several, all have the same mask
-        return self.layer_mix([frames_at[depth].values for depth in depths]), frames_at[depths[0]].is_real
+        return Frames(self.layer_mix([frames_at[depth].values for depth in depths]), frames_at[depths[0]].is_real)
 
-    def _encode_windows(self, waveform: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def _go_on_from(self, known: Mapping[Depth, Frames]) -> Mapping[Depth, Frames]:
+        missing = [depth for depth in self.layer_mix.depths if depth not in known]
+        if not missing:
+            return known
+        highest = max(depth for depth in known if depth != "last")
+        return {**known, **self.encoder.frames_from(highest, known[highest], missing)}
+
+    def _encode_windows(self, waveform: Tensor) -> list[Frames]:
         """Encode one recording window by window, so that an hour needs the memory of one window in the encoder."""
         bounds = self.preprocessing.window_bounds(len(waveform))
-        return [self._frames(waveform[None, a:b], torch.tensor([b - a], device=waveform.device)) for a, b in bounds]
+        alone = torch.tensor([0])
+        return [self._frames(Windows(waveform[None, a:b], torch.tensor([b - a]), alone)) for a, b in bounds]
 
     def _embed_one(self, waveform: Tensor) -> Tensor:
         return self.head.layers.pool(self.pooling, *_join(self._encode_windows(waveform)))
@@ -414,7 +440,7 @@ def _load_base(config: RaterConfig, folder: Path) -> SpeechEncoder:
         raise RaterError(f"{missing}, which cannot be loaded. {cause} {hint}") from cause
 
 
-def _join(windows: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+def _join(windows: Sequence[Frames]) -> tuple[Tensor, Tensor]:
     """Return the frames of one recording's windows in one row, and which of them are real."""
     values, is_real = zip(*windows, strict=True)
     return torch.cat(values, dim=1), torch.cat(is_real, dim=1)

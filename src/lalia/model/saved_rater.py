@@ -57,6 +57,8 @@ class RaterConfig(BaseModel):
     """Whether ``model.safetensors`` holds the encoder's unchanged weights too."""
     encoder_sha256: str | None = None
     """The hash of the encoder's unchanged weights."""
+    trained_from: Annotated[int, Field(ge=0)] | None = None
+    """The lowest depth of the encoder that was trained; one above the last depth if none was."""
     weights_sha256: str
     """The hash of all weights; ``model.safetensors`` carries it too, so that a mixed pair of files is noticed."""
 

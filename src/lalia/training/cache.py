@@ -15,10 +15,10 @@ import re
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import soundfile
 from safetensors import SafetensorError
@@ -27,7 +27,6 @@ from torch import Tensor
 
 from lalia.errors import CacheError
 from lalia.files import replacing
-from lalia.model.encoders.base import SpeechEncoder
 from lalia.model.saved_rater import hash_weights
 from lalia.settings import CacheSettings
 
@@ -69,9 +68,9 @@ class StoreSummary:
 class ActivationStore:
     """Named tensors under keys of content, in a folder, within a budget.
 
-    Beyond the budget the entries that were used longest ago are deleted; several processes together may pass it by a
-    twentieth each. What does not fit, or cannot be written
-    because the disk is full, is left out with a warning: the store only ever saves time.
+    Beyond the budget the entries that were used longest ago are deleted, but for those that this process uses; several
+    processes together may pass it by a twentieth each. What does not fit, or cannot be written because the disk is
+    full, is left out with a warning: the store only ever saves time.
 
     Args:
         folder: made if it is not there, closed to other users.
@@ -89,7 +88,7 @@ class ActivationStore:
         >>> key = content_key(audio="1f3a", depth=9)
         >>> store.load(key) is None
         True
-        >>> store.save(key, {"mean": torch.tensor([0.5, 2.0])})
+        >>> _ = store.save(key, {"mean": torch.tensor([0.5, 2.0])})
         >>> store.load(key)
         {'mean': tensor([0.5000, 2.0000])}
     """
@@ -106,37 +105,49 @@ class ActivationStore:
             ) from cause
         if not os.access(self.folder, os.W_OK):
             raise CacheError(f"The cache folder '{folder}' is read-only. Set another one in cache.dir.")
+        # what each entry was when this process last found it whole, or wrote it
+        self._whole: dict[str, _Identity] = {}
         self._known_bytes: int | None = None
         self._added_bytes = 0
         self._has_warned = False
 
+    def __contains__(self, key: str) -> bool:
+        """Return whether there is an entry, whole or not."""
+        return self._path(key).exists()
+
     def load(self, key: str) -> dict[str, Tensor] | None:
-        """Return the tensors of an entry in float32, or None if there is none that is whole.
+        """Return the tensors of an entry, floats as float32, or None if there is none that is whole.
+
+        The checksum is compared when this process first reads the entry, and again if the file has changed since.
 
         Args:
             key: what ``content_key`` gave.
         """
         path = self._path(key)
         try:
-            content = path.read_bytes()
+            with path.open("rb") as file:
+                identity = _identify(os.fstat(file.fileno()))
+                content = file.read()
         except OSError:
             return None
-        tensors = _read_entry(content, key)
+        tensors = _read_entry(content, key, is_known=self._whole.get(key) == identity)
         if tensors is None:
             logger.info("The cache entry '%s' is damaged and is computed again.", path)
             return None
-        try:
-            os.utime(path)  # the last use; access times are switched off on many file systems
-        except OSError:
-            logger.debug("Cannot note the use of '%s'.", path)
+        self._use(key, path, identity)
         return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
 
-    def save(self, key: str, tensors: Mapping[str, Tensor]) -> None:
+    def save(self, key: str, tensors: Mapping[str, Tensor]) -> bool:
         """Store tensors under a key, and evict what was used longest ago if the budget asks for it.
+
+        What this store itself has read or written is not evicted for it: it would be computed again and again.
 
         Args:
             key: what ``content_key`` gave.
             tensors: by name; floats are stored as the store's dtype says, others as they are.
+
+        Returns:
+            Whether the entry is there now.
         """
         kept = {name: self._shrink(tensor.detach()).to("cpu").contiguous() for name, tensor in tensors.items()}
         size = sum(tensor.nbytes for tensor in kept.values())
@@ -145,20 +156,27 @@ class ActivationStore:
                 self._warn(
                     f"an entry of {size / 1e9:.3g} GB is larger than the budget of {self.max_bytes / 1e9:.3g} GB"
                 )
-            return
+            return False
         path = self._path(key)
         entry = {"key": key, "sha256": hash_weights(kept)}
         try:
+            if not self._make_room(size):
+                self._warn(f"the budget of {self.max_bytes / 1e9:.3g} GB is full with what is in use")
+                return False
             _make_private(path.parent)
             with replacing(path) as temporary:
                 save_file(kept, temporary, metadata={"lalia": json.dumps(entry)})
-            self._keep_budget(path.stat().st_size)
+            status = path.stat()
+            self._count(status.st_size)
+            self._whole[key] = _identify(status)
         except (OSError, SafetensorError) as cause:
             self._warn(f"'{path}' cannot be written ({getattr(cause, 'strerror', None) or cause})")
+            return False
+        return True
 
     def round(self, tensor: Tensor) -> Tensor:
         """Return a tensor as it comes back from the store, in float32 if it holds floats."""
-        return self._shrink(tensor).float() if tensor.is_floating_point() else tensor
+        return self._shrink(tensor.detach()).float() if tensor.is_floating_point() else tensor
 
     def summary(self) -> StoreSummary:
         """Count the entries and their bytes."""
@@ -197,33 +215,62 @@ class ActivationStore:
                 found.append((path, status.st_size, status.st_mtime))
         return found
 
-    def _keep_budget(self, added: int) -> None:
-        if self._known_bytes is None or self._added_bytes + added > _RESCAN_SHARE * self.max_bytes:
+    def _use(self, key: str, path: Path, identity: "_Identity") -> None:
+        now = time.time_ns()
+        try:
+            # the last use; access times are switched off on many file systems
+            os.utime(path, ns=(now, now))
+        except OSError:
+            logger.debug("Cannot note the use of '%s'.", path)
+            now = identity.modified_ns
+        self._whole[key] = identity._replace(modified_ns=now)
+
+    def _make_room(self, size: int) -> bool:
+        """Return whether an entry of this size fits, after what is not in use has gone if it has to."""
+        if self._known_bytes is None or self._added_bytes + size > _RESCAN_SHARE * self.max_bytes:
             self._rescan()
-        else:
-            self._known_bytes += added
-            self._added_bytes += added
-        if self._known_bytes is not None and self._known_bytes > self.max_bytes:
-            self._rescan()
-            self._evict()
+        if self._fits(size):
+            return True
+        self._rescan()
+        if not self._fits(size):
+            self._evict(size)
+        return self._fits(size)
+
+    def _fits(self, size: int) -> bool:
+        return (self._known_bytes or 0) + size <= self.max_bytes
+
+    def _count(self, size: int) -> None:
+        self._known_bytes = (self._known_bytes or 0) + size
+        self._added_bytes += size
 
     def _rescan(self) -> None:
         self._known_bytes = sum(size for _, size, _ in self._files())
         self._added_bytes = 0
 
-    def _evict(self) -> None:
+    def _evict(self, size: int) -> None:
         left = self._known_bytes or 0
-        for path, size, _ in sorted(filter(_can_go, self._files()), key=lambda file: file[2]):
-            if left <= _FILLED_AFTER_EVICTION * self.max_bytes:
+        for path, file_size, _ in sorted(filter(self._can_be_evicted, self._files()), key=lambda file: file[2]):
+            if left + size <= _FILLED_AFTER_EVICTION * self.max_bytes:
                 break
             path.unlink(missing_ok=True)
-            left -= size
+            left -= file_size
         self._known_bytes = left
+
+    def _can_be_evicted(self, file: tuple[Path, int, float]) -> bool:
+        return _can_go(file) and file[0].stem not in self._whole
 
     def _warn(self, reason: str) -> None:
         if not self._has_warned:
             logger.warning("Activations are not kept in the cache: %s.", reason)
         self._has_warned = True
+
+
+class _Identity(NamedTuple):
+    """By which a file is known to be the one that was read before."""
+
+    inode: int
+    size: int
+    modified_ns: int
 
 
 def open_store(settings: CacheSettings) -> ActivationStore:
@@ -255,27 +302,6 @@ def content_key(**content: Any) -> str:
     whole = {"format": FORMAT, "libraries": _library_versions(), **content}
     text = json.dumps(whole, sort_keys=True, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def encoder_fingerprint(encoder: SpeechEncoder) -> str:
-    """Return the SHA-256 of an encoder: its architecture, how it takes waveforms, and all its weights.
-
-    Where the encoder comes from is not part of it: the commit of a Hugging Face id only says which weights these are,
-    and the same weights in another folder give the same frames.
-
-    Example:
-        >>> from lalia.model.encoders.load import load_encoder
-        >>> seeds = [{"random": "wavlm", "layers": 1, "width": 16, "heads": 2, "seed": seed} for seed in (0, 0, 1)]
-        >>> first, same, other = (encoder_fingerprint(load_encoder(seed)) for seed in seeds)
-        >>> first == same, first == other
-        (True, False)
-    """
-    described = asdict(encoder.source)
-    for origin in ("name", "revision"):
-        described.pop(origin)
-    weights = {name: weight.detach().to("cpu").contiguous() for name, weight in encoder.state_dict().items()}
-    text = json.dumps(described, sort_keys=True, default=str)
-    return hashlib.sha256(f"{text} {hash_weights(weights)}".encode()).hexdigest()
 
 
 def default_cache_folder() -> Path:
@@ -317,9 +343,15 @@ def _library_versions() -> dict[str, str]:
     return versions | {"libsndfile": soundfile.__libsndfile_version__}
 
 
-def _read_entry(content: bytes, key: str) -> dict[str, Tensor] | None:
-    """Return the tensors of an entry's file, None unless it is whole and the one that was asked for."""
+def _identify(status: os.stat_result) -> _Identity:
+    return _Identity(status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def _read_entry(content: bytes, key: str, *, is_known: bool) -> dict[str, Tensor] | None:
+    """Return the tensors of an entry's file, None unless it is known, or whole and the one that was asked for."""
     try:
+        if is_known:
+            return dict(load(content))
         length = int.from_bytes(content[:8], "little")
         entry = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["lalia"])
         tensors: dict[str, Tensor] = load(content)

@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from lalia.data.dataset import Batch, BucketedBatches, RecordingDataset, load_batches
+from lalia.data.dataset import BucketedBatches, RecordingDataset
 from lalia.errors import Stopped, TrainingError, list_some
 from lalia.model.losses import rating_loss
 from lalia.model.rater import SpeechRater
@@ -26,6 +26,7 @@ from lalia.training.checkpoint import (
 )
 from lalia.training.interrupt import StopRequest, stop_requests
 from lalia.training.optimizer import parameter_groups, rate_factor
+from lalia.training.reader import InputReader, RatedInputs
 from lalia.training.unfreezing import GradualUnfreezing
 from lalia.training.validation import HIGHER_IS_BETTER, validate
 
@@ -61,6 +62,7 @@ def fit(
     settings: TrainSettings,
     *,
     seed: int,
+    reader: InputReader | None = None,
     checkpoints: Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
@@ -77,6 +79,7 @@ def fit(
         validation: the validation part, may be empty.
         settings: how to train.
         seed: of the order of the recordings and of dropout.
+        reader: of this rater; one with a store has what is frozen computed once. None computes all in every epoch.
         checkpoints: a folder for the training state, written after each epoch and on a signal; None writes none.
         resume: go on from the newest checkpoint there, if any.
         progress: is told of each step and epoch.
@@ -85,7 +88,8 @@ def fit(
         TrainingError: if nothing trains, there is nothing to train on, or the loss is not finite.
         Stopped: on Ctrl-C or SIGTERM, after the state is saved.
     """
-    session = _Session(rater, train, validation, settings, seed, checkpoints, progress or Progress())
+    reader = reader or InputReader(rater, workers=settings.workers)
+    session = _Session(rater, train, validation, settings, seed, reader, checkpoints, progress or Progress())
     if resume:
         session.restore()
     try:
@@ -109,6 +113,7 @@ class _Session:
         validation: RecordingDataset,
         settings: TrainSettings,
         seed: int,
+        reader: InputReader,
         checkpoints: Path | None,
         progress: Progress,
     ) -> None:
@@ -135,6 +140,7 @@ class _Session:
         self.rater, self.optimizer = self.accelerator.prepare(rater, optimizer)
         self.validation = validation
         self.settings = settings
+        self.reader = reader
         self.checkpoints = checkpoints
         self.progress = progress
         self.dataset = train
@@ -170,6 +176,8 @@ class _Session:
 
     def run(self, request: StopRequest) -> str:
         """Train the epochs that are left and say why training ended."""
+        for part in (self.dataset, self.validation):
+            self.reader.fill(part, self.progress)
         while self.position.epoch <= self.settings.epochs:
             patience = self.settings.early_stopping.patience if self.settings.early_stopping else None
             if patience is not None and self.position.stale_epochs >= patience:
@@ -186,7 +194,7 @@ class _Session:
         steps = self._steps_in(position.epoch)
         self.progress.start(f"epoch {position.epoch} of {self.settings.epochs}", steps)
         begun = time.perf_counter() - position.seconds
-        batches = load_batches(self.dataset, self.batches, workers=self.settings.workers, start=position.batch)
+        batches = self.reader.read(self.dataset, self.batches, start=position.batch)
         for group in _in_groups(batches, self.settings.accumulate):
             self._step(group)
             position.batch += len(group)
@@ -197,7 +205,7 @@ class _Session:
             if request.signal_number and position.batch < len(self.batches):
                 self._save_or_stop(request)
 
-    def _step(self, group: Sequence[Batch]) -> None:
+    def _step(self, group: Sequence[RatedInputs]) -> None:
         """Take one optimiser step on the mean loss over all valid ratings of the batches."""
         factor = rate_factor(
             self.position.step, steps=self.steps, warmup=self.settings.warmup, schedule=self.settings.schedule
@@ -227,10 +235,10 @@ class _Session:
         self.position.loss_sum += loss_sum
         self.position.n_ratings += n_ratings
 
-    def _loss_sum(self, batch: Batch) -> Tensor:
+    def _loss_sum(self, batch: RatedInputs) -> Tensor:
         bfloat16 = self.settings.precision == "bfloat16"
         with torch.autocast(self.accelerator.device.type, dtype=torch.bfloat16, enabled=bfloat16):
-            raw = self.rater(batch.waveforms, batch.n_samples, batch.recording_of_window)
+            raw = self.rater(batch.inputs)
         losses, _ = rating_loss(self.accelerator.unwrap_model(self.rater).head, raw.float(), batch.ratings)
         return losses.sum()
 
@@ -239,7 +247,7 @@ class _Session:
         position = self.position
         row: Row = {"epoch": position.epoch, "train_loss": position.loss_sum / position.n_ratings}
         if len(self.validation):
-            row |= validate(self.accelerator.unwrap_model(self.rater), self.validation, self.settings)
+            row |= validate(self.accelerator.unwrap_model(self.rater), self.validation, self.settings, self.reader)
         for part, column in RATE_COLUMNS.items():
             rates = [group["lr"] for group in self.optimizer.param_groups if group["part"] == part]
             row[column] = max(rates, default=None)
@@ -291,7 +299,7 @@ class _Session:
             raise TrainingError(f"The checkpoint holds unknown weights: {list_some(unexpected)}.")
 
 
-def _in_groups(batches: Iterable[Batch], size: int) -> Iterable[list[Batch]]:
+def _in_groups(batches: Iterable[RatedInputs], size: int) -> Iterable[list[RatedInputs]]:
     """Yield ``size`` batches at a time; the last group may be smaller, and still makes a step."""
     iterator = iter(batches)
     while group := list(itertools.islice(iterator, size)):

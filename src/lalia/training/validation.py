@@ -4,19 +4,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lalia.data.dataset import BucketedBatches, RecordingDataset, load_batches
+from lalia.data.dataset import BucketedBatches, RecordingDataset
 from lalia.measures.metrics import METRICS, judge
 from lalia.model.heads import Scores
 from lalia.model.losses import rating_loss
 from lalia.model.rater import SpeechRater
 from lalia.scale import Scale
 from lalia.settings import TrainSettings
+from lalia.training.reader import InputReader
 
 HIGHER_IS_BETTER = {metric.name for metric in METRICS if metric.better == "higher"}
 
 
 @torch.inference_mode()
-def validate(rater: SpeechRater, dataset: RecordingDataset, settings: TrainSettings) -> dict[str, float | None]:
+def validate(
+    rater: SpeechRater, dataset: RecordingDataset, settings: TrainSettings, reader: InputReader | None = None
+) -> dict[str, float | None]:
     """Return ``validation_loss`` and ``validation_<metric>`` of a rater, in eval mode.
 
     The loss is the mean over valid ratings. A metric is the mean over the traits where it is defined, None where it is
@@ -35,11 +38,12 @@ def validate(rater: SpeechRater, dataset: RecordingDataset, settings: TrainSetti
     )
     loss_sum, n_ratings = 0.0, 0
     raws, ratings = [], []
-    for batch in load_batches(dataset, batches, workers=settings.workers):
+    reader = reader or InputReader(rater, workers=settings.workers)
+    for batch in reader.read(dataset, batches):
         on_device = batch.to(device)
         bfloat16 = settings.precision == "bfloat16"
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16):
-            raw = rater(on_device.waveforms, on_device.n_samples, on_device.recording_of_window)
+            raw = rater(on_device.inputs)
         losses, has_rating = rating_loss(rater.head, raw.float(), on_device.ratings)
         loss_sum += float(losses.sum())
         n_ratings += int(has_rating.sum())

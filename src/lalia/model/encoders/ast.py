@@ -45,6 +45,11 @@ class ASTEncoder(SpeechEncoder):
         """The norm after the last block."""
         return [self.model.layernorm]
 
+    @property
+    def attends_to_padding(self) -> bool:
+        """True: all tokens of the spectrogram take part in attention."""
+        return True
+
     def count_frames(self, n_samples: Tensor) -> Tensor:
         """Return the number of real tokens: two, and the patches that begin within the clip."""
         return _SPECIAL + self._bands * self._count_times(n_samples)

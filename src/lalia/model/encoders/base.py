@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from lalia.errors import EncoderError
 from lalia.model.encoders.module_tree import find_blocks, topmost_without, wraps_layer
@@ -87,6 +88,8 @@ class SpeechEncoder(nn.Module, ABC):
         added: what adapters or a prompt were added, as JSON; all that is needed to add them again.
         ranks: what AdaLoRA does around each optimiser step, None without it.
         changed: the paths of Hugging Face's own parameters that trained earlier and so may differ from the checkpoint.
+        checkpoints_gradients: whether a block that trains is computed again in the backward pass, which takes time and
+            saves the memory of all that it computes inside.
     """
 
     last_depth_is_normalized: ClassVar[bool] = False
@@ -116,6 +119,7 @@ class SpeechEncoder(nn.Module, ABC):
         self.added: dict[str, Any] = {}
         self.ranks: RankAllocation | None = None
         self.changed: frozenset[str] = frozenset()
+        self.checkpoints_gradients = False
         self.eval()
 
     @property
@@ -140,6 +144,11 @@ class SpeechEncoder(nn.Module, ABC):
     def fixed_parameters(self) -> frozenset[str]:
         """The paths of parameters that a full adaptation leaves as they are: SpecAugment's, which is left out."""
         return frozenset({"masked_spec_embed"})
+
+    @property
+    def attends_to_padding(self) -> bool:
+        """Whether blocks take in frames that hold no speech, so that going on from a depth needs these too."""
+        return False
 
     @abstractmethod
     def count_frames(self, n_samples: Tensor) -> Tensor:
@@ -226,7 +235,7 @@ class SpeechEncoder(nn.Module, ABC):
             if number > depth:
                 with self._gradients_at(number):
                     values = inner.values if self.prompt is None else self.prompt.renew(number, inner.values)
-                    inner = Frames(self.block(number, values, context), inner.is_real)
+                    inner = Frames(self._run_block(number, values, context), inner.is_real)
             if number in depths:
                 found[number] = self._without_prompt(inner) if number > depth else frames
         if "last" in depths:
@@ -316,6 +325,12 @@ class SpeechEncoder(nn.Module, ABC):
         if below:
             raise EncoderError(f"Depth {below[0]} cannot be computed from the frames of depth {lowest}.")
         return max((self.n_blocks if depth == "last" else depth for depth in depths), default=0)
+
+    def _run_block(self, depth: int, values: Tensor, context: Mapping[str, Any]) -> Tensor:
+        if self.checkpoints_gradients and torch.is_grad_enabled():
+            again: Tensor = checkpoint(self.block, depth, values, context, use_reentrant=False)
+            return again
+        return self.block(depth, values, context)
 
     def _follow_blocks(self, values: Tensor) -> Tensor:
         for module in self.output_modules:

@@ -93,6 +93,11 @@ class WhisperEncoder(SpeechEncoder):
         return [self.model["encoder"].layer_norm]
 
     @property
+    def attends_to_padding(self) -> bool:
+        """Whether silence behind the clip takes part in attention: on the full context."""
+        return self.source.context == "full"
+
+    @property
     def fixed_parameters(self) -> frozenset[str]:
         """The positions, which are sinusoids."""
         return frozenset({"encoder.embed_positions.weight"})
@@ -121,7 +126,7 @@ class WhisperEncoder(SpeechEncoder):
 
     def context(self, frames: Frames) -> dict[str, Any]:
         """Return the attention mask; on the full context there is none."""
-        return super().context(frames) if self.source.context == "clip" else {"attention_mask": None}
+        return {"attention_mask": None} if self.attends_to_padding else super().context(frames)
 
     def _convolve_clips(self, waveforms: Tensor, counts: Tensor) -> Tensor:
         """Convolve the mel frames of each clip alone; behind them are zeros, as behind a clip by itself."""

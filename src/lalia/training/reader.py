@@ -1,0 +1,239 @@
+"""Batches as a rater takes them: windows of samples, or what is known of them already where something is frozen."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lalia.data.dataset import RecordingDataset, load_batches, read_ahead
+from lalia.data.table import RecordingTable
+from lalia.model.inputs import Inputs, KnownVectors, Windows
+from lalia.model.rater import SpeechRater
+from lalia.progress import Progress
+from lalia.settings import CacheSettings
+from lalia.training.cache import ActivationStore, open_store
+from lalia.training.entries import (
+    Entries,
+    compute_entries,
+    find_keys,
+    forecast_bytes,
+    load_entries,
+    round_entries,
+    save_entries,
+)
+from lalia.training.frozen import FrozenVectors, find_frozen_part, limit_samples
+from lalia.training.pooled import read_vectors
+
+# of audio in a forward pass of the frozen part, padding included
+_BATCH_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class RatedInputs:
+    """A batch of recordings.
+
+    Attributes:
+        inputs: what the rater takes.
+        ratings: NaN where missing, shape (recordings, traits).
+        rows: each recording's row in the data set's table, shape (recordings,).
+    """
+
+    inputs: Inputs
+    ratings: Tensor
+    rows: Tensor
+
+    @property
+    def n_recordings(self) -> int:
+        """The number of recordings."""
+        return len(self.rows)
+
+    def to(self, device: torch.device | str) -> "RatedInputs":
+        """Return the batch on a device."""
+        return RatedInputs(self.inputs.to(device), self.ratings.to(device, non_blocking=True), self.rows)
+
+
+class InputReader:
+    """Reads recordings for a rater, which has to compute no more than what training changes.
+
+    What lies before is taken from a store, and is computed and put there where it is missing. The scores are the same
+    with and without, up to how the store rounds.
+
+    Args:
+        rater: adapted; which part of it is frozen is looked at here, once.
+        store: of activations; None has everything computed each time.
+        workers: processes that read ahead; 0 reads in a thread of this one.
+
+    Attributes:
+        part: what of the rater is frozen, None where nothing is or there is no store.
+        computed: how many recordings went through the frozen part so far.
+    """
+
+    def __init__(self, rater: SpeechRater, store: ActivationStore | None = None, *, workers: int = 0) -> None:
+        self.store = store if store is not None and store.max_bytes else None
+        self.part = None if self.store is None else find_frozen_part(rater, self.store.dtype)
+        self.computed = 0
+        self._rater = rater
+        self._workers = workers
+        self._keys: WeakKeyDictionary[RecordingDataset, list[tuple[str, ...]]] = WeakKeyDictionary()
+        self._vectors: WeakKeyDictionary[RecordingDataset, dict[Any, Tensor]] = WeakKeyDictionary()
+
+    def fill(self, dataset: RecordingDataset, progress: Progress | None = None) -> None:
+        """Compute what the store lacks of some recordings, so that the epochs that follow only read.
+
+        Where the store is full with what is in use, it ends: the rest is computed whenever it is read.
+
+        Args:
+            dataset: the recordings; those that were not hashed are left out.
+            progress: is advanced by each recording that is computed.
+
+        Raises:
+            LaliaError: as ``compute_entries``.
+        """
+        if isinstance(self.part, FrozenVectors):
+            if dataset.sha256 is not None and dataset not in self._vectors:
+                self._read_vectors(self.part, dataset, progress)
+            return
+        if self.part is None or self.store is None or dataset.sha256 is None:
+            return
+        keys = self._keys_of(dataset)
+        missing = [row for row, of_row in enumerate(keys) if any(key not in self.store for key in of_row)]
+        if not missing:
+            return
+        for row, entries in compute_entries(
+            self.part,
+            self._rater.encoder,
+            dataset,
+            missing,
+            batch_seconds=_BATCH_SECONDS,
+            workers=self._workers,
+            progress=progress,
+        ):
+            self.computed += 1
+            if not save_entries(self.store, keys[row], entries):
+                break
+
+    def read(self, dataset: RecordingDataset, batches: Iterable[list[int]], *, start: int = 0) -> Iterator[RatedInputs]:
+        """Yield batches of recordings.
+
+        Args:
+            dataset: the recordings.
+            batches: rows of each, such as a ``BucketedBatches``.
+            start: the number of batches to skip, to go on within an epoch.
+
+        Raises:
+            AudioError: names the recording whose file cannot be used.
+        """
+        if self.part is None or dataset.sha256 is None:
+            for batch in load_batches(dataset, batches, workers=self._workers, start=start):
+                windows = Windows(batch.waveforms, batch.n_samples, batch.recording_of_window)
+                yield RatedInputs(windows, batch.ratings, batch.rows)
+        elif dataset in self._vectors:
+            yield from self._pick_vectors(dataset, list(batches)[start:])
+        else:
+            assert self.store is not None
+            read = partial(_read_rows, dataset, self.store, self._keys_of(dataset))
+            for rows, found in read_ahead(read, list(batches)[start:], workers=self._workers):
+                entries = [self._complete(dataset, row, each) for row, each in zip(rows, found, strict=True)]
+                yield RatedInputs(self.part.collate(entries), _ratings(dataset, rows), torch.tensor(rows))
+
+    def _keys_of(self, dataset: RecordingDataset) -> list[tuple[str, ...]]:
+        assert self.part is not None
+        if dataset not in self._keys:
+            self._keys[dataset] = find_keys(self.part, dataset)
+        return self._keys[dataset]
+
+    def _read_vectors(self, part: FrozenVectors, dataset: RecordingDataset, progress: Progress | None) -> None:
+        arrays, computed = read_vectors(
+            part,
+            self._rater.encoder,
+            dataset,
+            self.store,
+            batch_seconds=_BATCH_SECONDS,
+            workers=self._workers,
+            progress=progress,
+        )
+        self.computed += computed
+        self._vectors[dataset] = {name: torch.from_numpy(values) for name, values in arrays.items()}
+
+    def _pick_vectors(self, dataset: RecordingDataset, batches: Sequence[list[int]]) -> Iterator[RatedInputs]:
+        assert self.part is not None
+        vectors = self._vectors[dataset]
+        for rows in batches:
+            picked = torch.tensor(rows)
+            known = KnownVectors(self.part.depths, {name: values[picked] for name, values in vectors.items()})
+            yield RatedInputs(known, _ratings(dataset, rows), picked)
+
+    def _complete(self, dataset: RecordingDataset, row: int, found: "Entries | list[Tensor]") -> Entries:
+        """Return a recording's entries, computed now if they were not there: evicted, damaged, or never kept."""
+        if isinstance(found, tuple):
+            return found
+        assert self.part is not None and self.store is not None
+        encoder = self._rater.encoder
+        was_training = encoder.training
+        encoder.eval()
+        try:
+            (entries,) = self.part.encode(
+                encoder, {dataset.recordings[row]: found}, limit_samples(encoder, _BATCH_SECONDS)
+            )
+        finally:
+            encoder.train(was_training)
+        self.computed += 1
+        save_entries(self.store, self._keys_of(dataset)[row], entries)
+        return round_entries(self.store, entries)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run will keep of its recordings.
+
+    Attributes:
+        title: in words.
+        size_bytes: of all of it.
+    """
+
+    title: str
+    size_bytes: int
+
+
+def forecast(rater: SpeechRater, table: RecordingTable, settings: CacheSettings) -> Forecast | None:
+    """Return what a run will keep of its recordings, None where nothing is frozen or nothing is to be kept.
+
+    Args:
+        rater: adapted.
+        table: with the columns of ``scan_recordings``.
+        settings: of the store.
+    """
+    part = find_frozen_part(rater, settings.dtype) if settings.max_gb else None
+    if part is None:
+        return None
+    size = forecast_bytes(part, rater.encoder, RecordingDataset(table, rater.preprocessing))
+    return Forecast(part.title, size)
+
+
+def open_reader(rater: SpeechRater, settings: CacheSettings, *, workers: int = 0) -> InputReader:
+    """Return the reader of a rater with the store of a run's settings.
+
+    Raises:
+        CacheError: if the store's folder cannot be made or written.
+    """
+    return InputReader(rater, open_store(settings) if settings.max_gb else None, workers=workers)
+
+
+def _read_rows(
+    dataset: RecordingDataset, store: ActivationStore, keys: Sequence[tuple[str, ...]], rows: list[int]
+) -> tuple[list[int], list["Entries | list[Tensor]"]]:
+    """Return the entries of each row, or its windows where they are not all there."""
+    found: list[Entries | list[Tensor]] = []
+    for row in rows:
+        entries = load_entries(store, keys[row])
+        found.append([torch.from_numpy(each) for each in dataset[row].windows] if entries is None else entries)
+    return rows, found
+
+
+def _ratings(dataset: RecordingDataset, rows: Sequence[int]) -> Tensor:
+    return torch.from_numpy(dataset.ratings[np.asarray(rows)])
