@@ -9,7 +9,7 @@ from benchmarks.ours import Trained, empty_cache, make_settings, train
 from benchmarks.results import Row
 from benchmarks.timing import NOTHING, Seconds, median
 
-EPOCHS = 2
+EPOCHS = 30
 POOLINGS = ({"kind": "mean"}, {"kind": "max"}, {"kind": "statistics"})
 HEADS = (
     {"kind": "binary"},
@@ -52,7 +52,7 @@ def measure_configurations(bench: Bench) -> list[Row]:
     floors, runs = [floor.run(corpus)], []
     with empty_cache() as cache:
         for pooling, head, seed in grid:
-            model = {"layers": "weighted", "pooling": pooling, "head": head}
+            model = {"layers": "last", "pooling": pooling, "head": head}
             runs.append(train(make_settings(corpus, str(bench.wavlm), cache, model=model, seed=seed)))
     floors.append(floor.run(corpus))
     total, floor_total = sum((run.total for run in runs), NOTHING), median(floors)
