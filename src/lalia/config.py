@@ -106,7 +106,8 @@ def identity_json(settings: RunSettings) -> str:
     for key in ("download_dir", "keep_download", "start_from", "head_from"):
         values["model"].pop(key)
     values["split"].pop("path", None)
-    values["train"].pop("workers")
+    for key in ("workers", "gradient_checkpointing"):
+        values["train"].pop(key)
     values["model"].pop("save_encoder")
     return json.dumps(values, sort_keys=True, allow_nan=False)
 

@@ -4,8 +4,9 @@ import torch
 
 from lalia.data.audio import Preprocessing
 from lalia.errors import AudioError, ModelError
+from lalia.model.adapt import adapt_partial
 from lalia.model.heads import build_head
-from lalia.model.inputs import Windows
+from lalia.model.inputs import KnownFrames, Windows
 from lalia.model.losses import rating_loss
 from lalia.model.pooling import build_pooling
 from lalia.model.rater import SpeechRater
@@ -301,3 +302,40 @@ def test_everything_above_a_frozen_encoder_gets_a_gradient(pooling, transformer,
     rater(make_batch([make_waveform(0.3), make_waveform(1.8)], rater.preprocessing)).square().sum().backward()
     assert all(p.grad is not None and p.grad.any() for p in rater.parameters() if p.requires_grad)
     assert all(p.grad is None for p in rater.encoder.parameters())
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_the_windows_of_a_long_recording_can_be_encoded_a_few_at_a_time(is_known):
+    rater = make_rater(layers="weighted", pooling="attention", window_seconds=0.5)
+    adapt_partial(rater.encoder, last=1)
+    inputs = make_batch([make_waveform(2.3)], rater.preprocessing)
+    if is_known:
+        with torch.no_grad():
+            inputs = KnownFrames(rater.encoder(inputs.waveforms, inputs.n_samples, [0, 1]), inputs.recording_of_window)
+    block = rater.encoder.blocks[1]
+    sizes = []
+    block.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    found = []
+    for at_once in (None, 2):
+        rater.windows_at_once = at_once
+        rater.zero_grad()
+        rater.train()
+        # dropout draws per element, so its masks differ between pieces and the whole: none here
+        for module in rater.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        block.attention.dropout = 0.0
+        raw = rater(inputs)
+        raw.square().sum().backward()
+        found.append([raw.detach(), *(each.grad for each in rater.parameters() if each.requires_grad)])
+    assert sizes == [5, 2, 2, 1, 1, 2, 2]  # the last three again, for the backward pass
+    for whole, pieces in zip(*found, strict=True):
+        torch.testing.assert_close(pieces, whole, atol=1e-4, rtol=1e-3)
+
+
+def test_a_batch_of_several_recordings_is_encoded_as_a_whole():
+    rater = make_rater(window_seconds=0.5).eval()
+    inputs = make_batch([make_waveform(1.3), make_waveform(0.9, seed=1)], rater.preprocessing)
+    expected = rater(inputs)
+    rater.windows_at_once = 1
+    torch.testing.assert_close(rater(inputs), expected)

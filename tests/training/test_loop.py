@@ -364,3 +364,36 @@ def test_validation_loss_is_the_mean_over_valid_ratings(table):
     found = validate(rater, dataset, FAST)
     assert found["validation_loss"] == pytest.approx(float(losses.sum() / 15), rel=1e-5)
     assert 0.0 <= found["validation_auc"] <= 1.0
+
+
+@pytest.mark.parametrize("family", ["wavlm", "whisper", "wav2vec2-conformer", "wav2vec2-bert"])
+def test_gradient_checkpointing_changes_no_weight(family, table):
+    results = []
+    for checkpoints in (False, True):
+        encoder = make_encoder(family)
+        blocks = []
+        encoder.blocks[1].register_forward_pre_hook(lambda *_, blocks=blocks: blocks.append(torch.is_grad_enabled()))
+        adapt_partial(encoder, last=1)
+        rater = make_rater(encoder=encoder)
+        once = settings(gradient_checkpointing=checkpoints, epochs=1, batch_seconds=100.0)
+        results.append(fit(rater, *make_sets(table, rater), once, seed=0).last)
+        # the one step runs the block once, or twice; validation once without gradients
+        assert blocks == [True] * (2 if checkpoints else 1) + [False]
+    for name, values in results[0].items():
+        assert torch.equal(results[1][name], values), name
+
+
+def test_losses_that_are_read_together_come_to_the_same(table, monkeypatch):
+    short = settings(epochs=2, batch_seconds=0.5)
+    histories = []
+    for at_once in (1, 3):
+        monkeypatch.setattr("lalia.training.loop.unread_losses", lambda _, at_once=at_once: at_once)
+        rater = make_trained_rater()
+        histories.append(fit(rater, *make_sets(table, rater), short, seed=0).history)
+    for first, second in zip(*histories, strict=True):
+        assert first["train_loss"] == second["train_loss"]
+    broken = make_trained_rater()
+    with torch.no_grad():
+        next(broken.head.parameters()).fill_(torch.nan)
+    with pytest.raises(TrainingError, match=r"The training loss is nan in epoch 1, step 1 \(recordings r\d"):
+        fit(broken, *make_sets(table, broken), short, seed=0)

@@ -67,6 +67,7 @@ def predict(
         preprocessing=rater.preprocessing,
     )
     reader = reader or InputReader(rater, workers=workers)
+    rater.windows_at_once = max(1, int(batch_seconds // rater.preprocessing.window_seconds))
     # score, level and probability of each recording and trait
     found = np.full((3, len(recordings), len(rater.traits)), np.nan)
     was_training = rater.training

@@ -27,6 +27,14 @@ class Windows(NamedTuple):
         """Return the windows on a device; the numbers, which steer what is computed, stay where they are."""
         return self._replace(waveforms=self.waveforms.to(device, non_blocking=True))
 
+    def split(self, size: int) -> "list[Windows]":
+        """Return some of the windows at a time, without padding that none of them needs."""
+        pieces = zip(*(torch.split(each, size) for each in self), strict=True)
+        return [
+            Windows(waveforms[:, : int(n_samples.max())], n_samples, recordings)
+            for waveforms, n_samples, recordings in pieces
+        ]
+
 
 class KnownFrames(NamedTuple):
     """Frames of depths that training does not change: the blocks above the highest of them are computed.
@@ -46,6 +54,18 @@ class KnownFrames(NamedTuple):
             for depth, frames in self.frames_at.items()
         }
         return self._replace(frames_at=moved)
+
+    def split(self, size: int) -> "list[KnownFrames]":
+        """Return some of the windows at a time."""
+        n_windows = len(self.recording_of_window)
+        places = [slice(start, start + size) for start in range(0, n_windows, size)]
+        return [
+            KnownFrames(
+                {depth: Frames(*(each[place] for each in frames)) for depth, frames in self.frames_at.items()},
+                self.recording_of_window[place],
+            )
+            for place in places
+        ]
 
 
 class KnownVectors(NamedTuple):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 import lalia
 from lalia.data.audio import Preprocessing
@@ -58,6 +59,8 @@ class SpeechRater(nn.Module):
     Attributes:
         thresholds: may be changed in place.
         kept_traits: those whose head was trained before and taken over.
+        windows_at_once: how many windows are encoded at once, those of one long recording; None encodes a batch as a
+            whole. With gradients, what lies between is computed again in the backward pass.
         trained_from: the lowest depth of the encoder that was trained before the rater was saved, ``n_blocks + 1`` if
             none was.
 
@@ -104,6 +107,7 @@ class SpeechRater(nn.Module):
         self.thresholds = dict.fromkeys(self.traits, 0.5) | dict(thresholds or {})
         self.kept_traits: frozenset[str] = frozenset()
         self.trained_from = encoder.n_blocks + 1
+        self.windows_at_once: int | None = None
         self._check()
 
     @property
@@ -126,8 +130,7 @@ class SpeechRater(nn.Module):
         if isinstance(inputs, KnownVectors):
             mixed = {name: self.layer_mix(values.unbind(dim=1)) for name, values in inputs.vectors.items()}
             return pool_known(mixed, self.pooling.statistics)
-        frames = join_windows(*self._frames(inputs), inputs.recording_of_window)
-        return self.head.layers.pool(self.pooling, *frames)
+        return self.head.layers.pool(self.pooling, *self._frames(inputs))
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Return the head's raw outputs, shape (recordings, traits, outputs); arguments as for ``embed``."""
@@ -352,14 +355,25 @@ class SpeechRater(nn.Module):
             raise RaterError(f"The rater in '{folder}' cannot be built: {cause}") from cause
 
     def _frames(self, inputs: Windows | KnownFrames) -> Frames:
-        """Return the mixed frames of windows."""
+        """Return the mixed frames of each recording, its windows joined in time."""
+        is_one_recording = int(inputs.recording_of_window[-1]) == 0
+        size = self.windows_at_once
+        if size is None or not is_one_recording or len(inputs.recording_of_window) <= size:
+            return self._encode(inputs)
+        if not torch.is_grad_enabled():
+            return _join([self._encode(piece) for piece in inputs.split(size)])
+        # of each piece nothing is kept for the backward pass but its frames
+        return _join([checkpoint(self._encode, piece, use_reentrant=False) for piece in inputs.split(size)])
+
+    def _encode(self, inputs: Windows | KnownFrames) -> Frames:
         depths = self.layer_mix.depths
         if isinstance(inputs, Windows):
             frames_at = self.encoder(inputs.waveforms, inputs.n_samples, depths)
         else:
             frames_at = self._go_on_from(inputs.frames_at)
+        mixed = self.layer_mix([frames_at[depth].values for depth in depths])
         # the numbered depths, which alone are ever several, all have the same mask
-        return Frames(self.layer_mix([frames_at[depth].values for depth in depths]), frames_at[depths[0]].is_real)
+        return Frames(*join_windows(mixed, frames_at[depths[0]].is_real, inputs.recording_of_window))
 
     def _go_on_from(self, known: Mapping[Depth, Frames]) -> Mapping[Depth, Frames]:
         missing = [depth for depth in self.layer_mix.depths if depth not in known]
@@ -372,7 +386,7 @@ class SpeechRater(nn.Module):
         """Encode one recording window by window, so that an hour needs the memory of one window in the encoder."""
         bounds = self.preprocessing.window_bounds(len(waveform))
         alone = torch.tensor([0])
-        return [self._frames(Windows(waveform[None, a:b], torch.tensor([b - a]), alone)) for a, b in bounds]
+        return [self._encode(Windows(waveform[None, a:b], torch.tensor([b - a]), alone)) for a, b in bounds]
 
     def _embed_one(self, waveform: Tensor) -> Tensor:
         return self.head.layers.pool(self.pooling, *_join(self._encode_windows(waveform)))
@@ -440,10 +454,10 @@ def _load_base(config: RaterConfig, folder: Path) -> SpeechEncoder:
         raise RaterError(f"{missing}, which cannot be loaded. {cause} {hint}") from cause
 
 
-def _join(windows: Sequence[Frames]) -> tuple[Tensor, Tensor]:
-    """Return the frames of one recording's windows in one row, and which of them are real."""
-    values, is_real = zip(*windows, strict=True)
-    return torch.cat(values, dim=1), torch.cat(is_real, dim=1)
+def _join(pieces: Sequence[Frames]) -> Frames:
+    """Return the frames of one recording's pieces in one row, and which of them are real."""
+    values, is_real = zip(*pieces, strict=True)
+    return Frames(torch.cat(values, dim=1), torch.cat(is_real, dim=1))
 
 
 @contextmanager

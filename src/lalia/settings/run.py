@@ -33,7 +33,8 @@ class TrainSettings(Settings):
     epochs: Count = 30
     """Passes over the training part, at most."""
     batch_seconds: Positive = 120.0
-    """Seconds of audio in a batch, padding included."""
+    """Seconds of audio in a batch, padding included; a longer recording is a batch of its own, and its windows are
+    encoded as many at once as this holds."""
     accumulate: Count = 1
     """Batches per optimiser step."""
     learning_rate: NotNegative = 1e-3
@@ -59,7 +60,9 @@ class TrainSettings(Settings):
     early_stopping: EarlyStopping | None = EarlyStopping()
     """Null trains all epochs and keeps the one with the lowest validation loss."""
     workers: Annotated[int, Field(ge=0)] = 0
-    """Processes that read audio ahead; 0 reads in this one."""
+    """Processes that read ahead; 0 reads in a thread of this one."""
+    gradient_checkpointing: bool = False
+    """Whether the blocks that train are computed again in the backward pass: less memory, about a third more time."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """The arithmetic of the forward pass; bfloat16 needs hardware that has it."""
 

@@ -134,6 +134,8 @@ class _Session:
         self.ranks = rater.encoder.ranks
         if self.ranks is not None and settings.unfreeze_every is not None:
             raise TrainingError("AdaLoRA shares its ranks among all blocks: train them all, with unfreeze_every null.")
+        rater.windows_at_once = max(1, int(settings.batch_seconds // train.preprocessing.window_seconds))
+        rater.encoder.checkpoints_gradients = settings.gradient_checkpointing
         torch.manual_seed(seed)
         self.accelerator = Accelerator()
         optimizer = torch.optim.AdamW(groups)
@@ -154,6 +156,8 @@ class _Session:
         )
         self.position = Position()
         self.best: dict[str, Tensor] = {}
+        # loss, ratings, rows and step of the batches whose loss is still on its device
+        self.unread: list[tuple[Tensor, int, Tensor, int]] = []
         self.steps = sum(self._steps_in(epoch) for epoch in range(1, settings.epochs + 1))
 
     def _steps_in(self, epoch: int) -> int:
@@ -200,7 +204,7 @@ class _Session:
             position.batch += len(group)
             position.step += 1
             position.seconds = time.perf_counter() - begun
-            self.progress.advance(f"loss {position.loss_sum / position.n_ratings:.4f}")
+            self.progress.advance(f"loss {position.loss_sum / max(position.n_ratings, 1):.4f}")
             # after the last step the epoch is ended first, so that a resumed run validates it only once
             if request.signal_number and position.batch < len(self.batches):
                 self._save_or_stop(request)
@@ -212,18 +216,11 @@ class _Session:
         )
         for parameter_group in self.optimizer.param_groups:
             parameter_group["lr"] = parameter_group["base_rate"] * factor
-        n_ratings = sum(int((~batch.ratings.isnan()).sum()) for batch in group)
-        loss_sum = 0.0
-        for batch in group:
+        counts = [int((~batch.ratings.isnan()).sum()) for batch in group]
+        for batch, n_ratings in zip(group, counts, strict=True):
             loss = self._loss_sum(batch.to(self.accelerator.device))
-            if not torch.isfinite(loss):
-                names = [self.dataset.recordings[row] for row in batch.rows.tolist()]
-                raise TrainingError(
-                    f"The training loss is {loss.item()} in epoch {self.position.epoch}, step {self.position.step + 1} "
-                    f"(recordings {list_some(names)}). Lower train.learning_rate, or look at these recordings."
-                )
-            self.accelerator.backward(loss / n_ratings)
-            loss_sum += loss.item()
+            self._note_loss(loss.detach(), n_ratings, batch.rows)
+            self.accelerator.backward(loss / sum(counts))
         if self.ranks is not None:
             self.accelerator.backward(self.ranks.penalty())
         if self.settings.clip_norm is not None:
@@ -232,8 +229,27 @@ class _Session:
         if self.ranks is not None:
             self.ranks.after_step(self.position.step, self.steps)
         self.optimizer.zero_grad()
-        self.position.loss_sum += loss_sum
-        self.position.n_ratings += n_ratings
+
+    def _note_loss(self, loss: Tensor, n_ratings: int, rows: Tensor) -> None:
+        """Keep the loss of a batch, to be read together with others where reading would wait for the device."""
+        self.unread.append((loss, n_ratings, rows, self.position.step))
+        if len(self.unread) >= unread_losses(loss.device):
+            self._read_losses()
+
+    def _read_losses(self) -> None:
+        if not self.unread:
+            return
+        unread, self.unread = self.unread, []
+        values = torch.stack([loss for loss, _, _, _ in unread]).tolist()
+        for value, (_, n_ratings, rows, step) in zip(values, unread, strict=True):
+            if not math.isfinite(value):
+                names = [self.dataset.recordings[row] for row in rows.tolist()]
+                raise TrainingError(
+                    f"The training loss is {value} in epoch {self.position.epoch}, step {step + 1} "
+                    f"(recordings {list_some(names)}). Lower train.learning_rate, or look at these recordings."
+                )
+            self.position.loss_sum += value
+            self.position.n_ratings += n_ratings
 
     def _loss_sum(self, batch: RatedInputs) -> Tensor:
         bfloat16 = self.settings.precision == "bfloat16"
@@ -244,6 +260,7 @@ class _Session:
 
     def _end_epoch(self) -> None:
         """Validate, add a row to the history, keep the weights if they are the best, go to the next epoch."""
+        self._read_losses()
         position = self.position
         row: Row = {"epoch": position.epoch, "train_loss": position.loss_sum / position.n_ratings}
         if len(self.validation):
@@ -267,6 +284,7 @@ class _Session:
         self.progress.say(_in_words(row))
 
     def _save_or_stop(self, request: StopRequest) -> None:
+        self._read_losses()
         if self.checkpoints is not None:
             save_checkpoint(
                 self.checkpoints,
@@ -297,6 +315,11 @@ class _Session:
         unexpected = rater.load_state_dict(weights, strict=False).unexpected_keys
         if unexpected:
             raise TrainingError(f"The checkpoint holds unknown weights: {list_some(unexpected)}.")
+
+
+def unread_losses(device: torch.device) -> int:
+    """Return after how many batches the losses are read: on a CPU at once, elsewhere that would wait for the device."""
+    return 1 if device.type == "cpu" else 32
 
 
 def _in_groups(batches: Iterable[RatedInputs], size: int) -> Iterable[list[RatedInputs]]:
