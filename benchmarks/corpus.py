@@ -22,7 +22,7 @@ from lalia.data.voice import RATE_HZ, TRAITS, Style, Voice, speak
 
 N_TRAITS = 36
 N_LEVELS = 4
-RECORDINGS_PER_SPEAKER = 4
+RECORDINGS_PER_SPEAKER = 2
 # LayerDrop is off on both sides: all blocks are computed, and weighted layers need every depth
 WAVLM_BASE = {"layerdrop": 0.0}
 WHISPER_BASE = {
