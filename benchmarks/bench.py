@@ -1,6 +1,6 @@
 """What the rows share: how large they are, their corpora, checkpoints and scratch folders."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -14,6 +14,7 @@ class Sizes:
     Args:
         longest: the longest recording, in seconds; the shortest has 2.
         frozen: recordings of the frozen runs.
+        seeds: of each frozen configuration.
         training: recordings of the runs in which the encoder trains.
         scored: recordings that are predicted.
         probed: recordings of the probe.
@@ -25,6 +26,7 @@ class Sizes:
 
     longest: float
     frozen: int
+    seeds: int
     training: int
     scored: int
     probed: int
@@ -37,20 +39,22 @@ class Sizes:
 FULL = Sizes(
     longest=15.0,
     frozen=32,
-    training=16,
+    seeds=3,
+    training=8,
     scored=24,
-    probed=64,
+    probed=48,
     clips=16,
     growth=(100, 400, 1600),
     repeats=3,
     heavy_repeats=2,
 )
 QUICK = Sizes(
-    longest=9.0,
+    longest=8.0,
     frozen=16,
+    seeds=1,
     training=8,
     scored=8,
-    probed=16,
+    probed=24,
     clips=8,
     growth=(100, 400),
     repeats=1,
@@ -93,8 +97,3 @@ class Bench:
             folder = self.folder / f"corpus-{len(self._corpora)}"
             self._corpora[key] = write_corpus(folder, recordings, shortest=shortest, longest=key[2])
         return self._corpora[key]
-
-
-def shrink(sizes: Sizes, **changes: int) -> Sizes:
-    """Return other sizes, for a trial of a row."""
-    return replace(sizes, **changes)

@@ -17,7 +17,6 @@ HEADS = (
     {"kind": "ordinal", "method": "corn"},
     {"kind": "regression"},
 )
-SEEDS = (1, 2, 3)
 
 
 def measure_frozen(bench: Bench) -> list[Row]:
@@ -48,7 +47,7 @@ def measure_configurations(bench: Bench) -> list[Row]:
     """Compare a grid of frozen runs on one cache, empty at first, with one forward."""
     corpus = bench.corpus(bench.sizes.frozen)
     floor = find_floor(bench.wavlm, corpus)
-    grid = list(product(POOLINGS, HEADS, SEEDS))
+    grid = list(product(POOLINGS, HEADS, range(bench.sizes.seeds)))
     floors, runs = [floor.run(corpus)], []
     with empty_cache() as cache:
         for pooling, head, seed in grid:

@@ -23,7 +23,7 @@ def measure_prediction(bench: Bench) -> list[Row]:
     with empty_cache() as cache:
         rater = build(make_settings(corpus, str(bench.wavlm), cache, model={"layers": "weighted"}))
     floors, ours = [floor.run(corpus)], []
-    for _ in range(max(2, bench.sizes.repeats)):
+    for _ in range(bench.sizes.repeats):
         ours.append(measure(lambda: predict(rater, recordings)))
         floors.append(floor.run(corpus))
     share = median(floors) / median(ours)
@@ -41,10 +41,7 @@ def measure_probe(bench: Bench) -> list[Row]:
     floors, ours = [floor.run(corpus)], []
     for _ in range(max(1, bench.sizes.repeats - 2)):
         with empty_cache() as cache:
-            settings = make_settings(corpus, str(bench.wavlm), cache)
-            settings = settings.model_copy(
-                update={"data": settings.data.model_copy(update={"traits": tuple(corpus.traits)})}
-            )
+            settings = make_settings(corpus, str(bench.wavlm), cache, data={"traits": corpus.traits})
             rater = build(settings)
             ours.append(measure(lambda: _probe(settings, rater)))  # noqa: B023
         floors.append(floor.run(corpus))
