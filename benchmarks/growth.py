@@ -3,7 +3,7 @@
 import numpy as np
 
 from benchmarks.bench import Bench
-from benchmarks.corpus import write_noise
+from benchmarks.corpus import Corpus, write_noise
 from benchmarks.ours import empty_cache, make_settings, train
 from benchmarks.results import Row
 
@@ -17,17 +17,17 @@ def measure_growth(bench: Bench) -> list[Row]:
     """Fit a line to the logarithms of recordings and seconds; each number of recordings counts with its best of two."""
     sizes = bench.sizes.growth
     corpora = [write_noise(bench.folder / f"growth-{size}", size, seconds=SECONDS) for size in sizes]
-    _time(bench, corpora[0])  # warms up
+    _time(corpora[0])  # warms up
     seconds = dict.fromkeys(sizes, np.inf)
     for _ in range(TRIALS):
         for size, corpus in zip(sizes, corpora, strict=True):
-            seconds[size] = min(seconds[size], _time(bench, corpus))
+            seconds[size] = min(seconds[size], _time(corpus))
     slope = float(np.polyfit(np.log(list(seconds)), np.log(list(seconds.values())), 1)[0])
     shown = ", ".join(f"{size} in {each:.2f} s" for size, each in seconds.items())
     what = f"growth of the total time from {sizes[0]} to {sizes[-1]} recordings (small encoder, 30 epochs)"
     return [Row(what, "itself", slope, (0.95, 1.05), "slope", shown)]
 
 
-def _time(bench: Bench, corpus) -> float:
+def _time(corpus: Corpus) -> float:
     with empty_cache() as cache:
         return train(make_settings(corpus, ENCODER, cache, train={"batch_seconds": 16.0})).total.wall
