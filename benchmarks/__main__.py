@@ -67,7 +67,7 @@ def main() -> None:
             rows += found
             for row in found:
                 print(f"{row.verdict:6} {row.what}: {row.measured_in_words} (target {row.target_in_words})")
-                print(f"       {row.note}")
+                print(f"       {row.note}" + ("" if row.cpu is None else f"; in processor time {row.cpu:.2f}"))
             print(f"       measured in {time.perf_counter() - started:.0f} s\n", flush=True)
     minutes = (time.perf_counter() - begun) / 60
     print(f"{write_table(rows)}\n\n{minutes:.1f} minutes")

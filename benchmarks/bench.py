@@ -38,7 +38,7 @@ class Sizes:
 
 FULL = Sizes(
     longest=15.0,
-    frozen=32,
+    frozen=24,
     seeds=3,
     training=8,
     scored=24,

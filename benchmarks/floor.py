@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 from transformers import Wav2Vec2FeatureExtractor, WavLMModel
 
 from benchmarks.corpus import Corpus
-from benchmarks.timing import Seconds, measure
+from benchmarks.timing import measure
 from lalia.data.voice import RATE_HZ
 from lalia.model.encoders.load import load_encoder
 
@@ -30,9 +31,10 @@ class Floor:
     forward: Callable[[Tensor], object]
     tried: dict[str, float]
 
-    def run(self, corpus: Corpus) -> Seconds:
-        """Encode all recordings once, one after the other, and return what it took."""
-        return measure(lambda: _encode(self.forward, corpus.waveforms))
+    def beside(self, corpus: Corpus) -> Callable[[], None]:
+        """Return a call that encodes the next recording of a corpus, beginning again after the last."""
+        waveforms = cycle(corpus.waveforms)
+        return lambda: _encode(self.forward, [next(waveforms)])
 
 
 def find_floor(folder: Path, corpus: Corpus, *, recordings: int = 6) -> Floor:

@@ -9,43 +9,68 @@ from typing import Any
 
 from benchmarks.corpus import Corpus
 from benchmarks.hugging_face import BATCH_SIZE
-from benchmarks.timing import NOTHING, Seconds, now
+from benchmarks.timing import NOTHING, Seconds, measure, now
 from lalia.build import build_rater
 from lalia.model.rater import SpeechRater
-from lalia.prepare import Prepared, prepare
+from lalia.prepare import prepare
 from lalia.progress import Progress
 from lalia.run import fit_prepared
 from lalia.settings import RunSettings
 
+# the stage in which recordings go through an encoder; prediction has no other
+ENCODING = "encoding recordings"
 
-class EpochClock(Progress):
-    """Measures the epochs of a training, and lets something else run between them.
+
+class Clock(Progress):
+    """Measures epochs, and lets the other side run in between; its time does not count.
 
     Args:
-        between: is called before each epoch but the first; its time does not count.
+        after_recording: is called after each recording that was encoded.
+        before_epoch: is called before each epoch but the first.
+
+    Attributes:
+        epochs: what each epoch took.
+        others: what the other side took.
     """
 
-    def __init__(self, between: Callable[[], object] | None = None) -> None:
+    def __init__(
+        self, *, after_recording: Callable[[], object] | None = None, before_epoch: Callable[[], object] | None = None
+    ) -> None:
         self.epochs: list[Seconds] = []
-        self.between = NOTHING
-        self._between = between
+        self.others = NOTHING
+        self._after_recording = after_recording
+        self._before_epoch = before_epoch
+        self._stage = ENCODING
         self._begun: Seconds | None = None
 
     def start(self, title: str, total: int) -> None:
         """Begin the clock if the stage is an epoch."""
-        if not title.startswith("epoch "):
-            return
-        if self.epochs and self._between is not None:
-            begun = now()
-            self._between()
-            self.between += now() - begun
-        self._begun = now()
+        self._stage = title
+        if title.startswith("epoch "):
+            if self.epochs:
+                self._let(self._before_epoch)
+            self._begun = now()
+
+    def advance(self, note: str = "") -> None:
+        """Let the other side encode a recording after one of ours."""
+        if self._stage == ENCODING:
+            self._let(self._after_recording)
 
     def say(self, line: str) -> None:
         """End the clock at the line that sums up an epoch."""
         if self._begun is not None and line.startswith("epoch "):
             self.epochs.append(now() - self._begun)
             self._begun = None
+
+    def measure(self, work: Callable[[], object]) -> Seconds:
+        """Return what a call takes without the other side."""
+        begun, before = now(), self.others
+        work()
+        return (now() - begun) - (self.others - before)
+
+    def _let(self, other: Callable[[], object] | None) -> None:
+        if other is not None:
+            self.others += measure(other)
 
 
 @dataclass(frozen=True)
@@ -56,13 +81,11 @@ class Trained:
         total: from audio files to the trained rater, without the building of the model.
         building: of the model.
         epochs: each epoch.
-        prepared: the run's recordings and its rater.
     """
 
     total: Seconds
     building: Seconds
     epochs: list[Seconds]
-    prepared: Prepared
 
 
 def make_settings(corpus: Corpus, encoder: Any, cache: Path, **changes: Any) -> RunSettings:
@@ -96,21 +119,19 @@ def make_settings(corpus: Corpus, encoder: Any, cache: Path, **changes: Any) -> 
     return RunSettings.model_validate(sections)
 
 
-def train(settings: RunSettings, between: Callable[[], object] | None = None) -> Trained:
+def train(settings: RunSettings, clock: Clock | None = None) -> Trained:
     """Train a rater and say what it took.
 
     Args:
         settings: of the run.
-        between: is called before each epoch but the first.
+        clock: lets the other side run in between.
     """
+    clock = clock or Clock()
     begun = now()
     rater = build(settings)
-    built = now()
-    clock = EpochClock(between)
-    prepared = prepare(settings, clock, rater=rater)
-    fit_prepared(settings, prepared, progress=clock)
-    total = now() - built - clock.between
-    return Trained(total, built - begun, clock.epochs, prepared)
+    building = now() - begun
+    total = clock.measure(lambda: fit_prepared(settings, prepare(settings, clock, rater=rater), progress=clock))
+    return Trained(total, building, clock.epochs)
 
 
 def build(settings: RunSettings) -> SpeechRater:
