@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow check bench docs format clean
+.PHONY: demo test test-slow check bench bench-quick bench-probe docs format clean
 
 # the environment is made again when what it should hold changes
 .venv/.made: pyproject.toml constraints.txt
@@ -25,8 +25,16 @@ check: .venv/.made
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
 
+# what runs cost beside Hugging Face's Trainer and beside one forward; docs/performance.md has the results
 bench: .venv/.made
-	@for file in benchmarks/*.py; do echo "$$file"; $(BIN)/python "$$file"; done
+	$(BIN)/python -m benchmarks --out benchmarks.json
+
+bench-quick: .venv/.made
+	$(BIN)/python -m benchmarks --quick
+
+# probes of 2,000 recordings with 25 depths of width 1024
+bench-probe: .venv/.made
+	$(BIN)/python -m benchmarks.probe_size
 
 # the pages that are written from the code and from the results of its tests
 docs: .venv/.made

@@ -1,4 +1,4 @@
-"""Print how long probes of a large encoder take: python benchmarks/probe.py [RECORDINGS] [DEPTHS] [TRAITS] [WIDTH]."""
+"""Time probes of a large encoder: python -m benchmarks.probe_size [RECORDINGS [DEPTHS [TRAITS [WIDTH]]]]."""
 
 import resource
 import sys
