@@ -33,6 +33,20 @@ def test_all_problems_are_reported_at_once_with_the_nearest_names(run_yaml):
     )
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("train=fast", "train must be a group of settings, got 'fast'"),
+        ("data=3", "data must be a group of settings, got 3"),
+        ("name={a: 1}", "name must be text, got {'a': 1}"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_for_a_group_or_a_text_is_named(run_yaml, override, said):
+    with pytest.raises(ConfigError) as caught:
+        load_config(run_yaml, [override])
+    assert str(caught.value) == f"run.yaml has 1 problem: {said}."
+
+
 def test_a_missing_setting_is_named(run_yaml):
     with pytest.raises(ConfigError, match=r"run.yaml has 1 problem: data.metadata is missing\."):
         load_config(write(run_yaml, "data: {}\nmodel: {encoder: x}\n"))

@@ -182,11 +182,15 @@ def _validate(values: dict[str, Any], where: str) -> RunSettings:
 def _problems(error: ValidationError) -> Iterator[str]:
     """Say each error in the user's words; where a setting has several types, the attempts become one problem."""
     attempts: dict[tuple[str, str], list[str]] = {}
+    doubtful: dict[str, object] = {}
+    told: set[str] = set()
     for found in error.errors():
         place, fields = _place(found["loc"])
         value, kind, context = found["input"], found["type"], found.get("ctx", {})
         if (kind == "string_type" and isinstance(value, dict)) or (kind == "model_type" and isinstance(value, str)):
-            continue  # the other type of this setting has the better complaint
+            doubtful[place] = value
+            continue  # the other type of this setting, where it has one, has the better complaint
+        told.add(place)
         if kind == "extra_forbidden":
             folder, _, key = place.rpartition(".")
             nearest = nearest_choice(key, fields)
@@ -205,6 +209,10 @@ def _problems(error: ValidationError) -> Iterator[str]:
             attempts.setdefault((place, _shown(value)), []).append(_plain(found["msg"]))
     for (place, shown), messages in attempts.items():
         yield f"{place} must be {' or '.join(dict.fromkeys(messages))}, got {shown}"
+    for place, value in doubtful.items():
+        if not any(f"{each}.".startswith(f"{place}.") for each in told):
+            expected = "text" if isinstance(value, dict) else "a group of settings"
+            yield f"{place} must be {expected}, got {_shown(value)}"
 
 
 def _shown(value: object) -> str:
@@ -221,6 +229,7 @@ def _plain(message: str) -> str:
         ("greater than", "more than"),
     ):
         message = message.replace(theirs, ours)
+    message = re.sub(r"a valid dictionary or instance of \w+", "a group of settings", message)
     return message.removeprefix("input should be ")
 
 
