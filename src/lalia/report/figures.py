@@ -253,7 +253,7 @@ def _draw_heat(axes: Axes, values: NDArray[np.float64], chance: float) -> None:
         box = Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, linewidth=0)
         box.set(facecolor=BLUE, alpha=0.04 + 0.66 * above)
         axes.add_patch(box)
-        axes.text(column, row, f"{value:.2f}".replace("0.", ".", 1), ha="center", va="center", fontsize=6.0)
+        axes.text(column, row, f"{value:z.2f}".replace("0.", ".", 1), ha="center", va="center", fontsize=6.0)
         if value == np.nanmax(values[row]):
             frame = Rectangle((column - 0.45, row - 0.45), 0.9, 0.9, fill=False, edgecolor=ORANGE, linewidth=1.2)
             axes.add_patch(frame)
