@@ -63,14 +63,12 @@ def _train_trainer(checkpoint: Path, corpus: Corpus, scratch: Path) -> float:
 
 
 def _train_ours(checkpoint: Path, corpus: Corpus, scratch: Path) -> float:
-    from benchmarks.ours import build, in_pieces, make_settings
+    from benchmarks.ours import build, make_settings
     from lalia.prepare import prepare
     from lalia.run import fit_prepared
 
     model = {"adapt": {"kind": "partial", "last": 1}}
-    settings = make_settings(
-        corpus, str(checkpoint), scratch, model=model, train={"epochs": EPOCHS, **in_pieces(corpus)}
-    )
+    settings = make_settings(corpus, str(checkpoint), scratch, model=model, train={"epochs": EPOCHS})
     rater = build(settings)
     before = _peak_mb()
     fit_prepared(settings, prepare(settings, rater=rater))

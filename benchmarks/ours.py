@@ -18,7 +18,6 @@ from lalia.run import fit_prepared
 from lalia.settings import RunSettings
 
 # in which a step is computed where the encoder trains: a CPU is faster so, and it takes less memory
-PIECES = 4
 # the stage in which recordings go through an encoder; prediction has no other
 ENCODING = "encoding recordings"
 
@@ -134,12 +133,6 @@ def train(settings: RunSettings, clock: Clock | None = None) -> Trained:
     building = now() - begun
     total = clock.measure(lambda: fit_prepared(settings, prepare(settings, clock, rater=rater), progress=clock))
     return Trained(total, building, clock.epochs)
-
-
-def in_pieces(corpus: Corpus) -> dict[str, float]:
-    """Return settings of a training whose steps are as large as ever, but computed in pieces."""
-    seconds = BATCH_SIZE * corpus.seconds / len(corpus.paths)
-    return {"batch_seconds": max(seconds / PIECES, 5.0), "accumulate": PIECES}
 
 
 def build(settings: RunSettings) -> SpeechRater:

@@ -6,7 +6,7 @@ from typing import Any
 from benchmarks.bench import Bench
 from benchmarks.corpus import Corpus
 from benchmarks.hugging_face import Epochs, wavlm_epochs, whisper_epochs
-from benchmarks.ours import Clock, empty_cache, in_pieces, make_settings, train
+from benchmarks.ours import Clock, empty_cache, make_settings, train
 from benchmarks.results import Row
 from benchmarks.timing import Seconds, median
 
@@ -62,9 +62,7 @@ def _compare(
     theirs: list[Seconds] = []
     run_trainer: Callable[[], object] = lambda: theirs.append(trainer.run())  # noqa: E731
     with empty_cache() as cache:
-        settings = make_settings(
-            corpus, encoder, cache, model=model, train={"epochs": repeats + 1, **in_pieces(corpus)}
-        )
+        settings = make_settings(corpus, encoder, cache, model=model, train={"epochs": repeats + 1})
         run = train(settings, Clock(before_epoch=run_trainer))
     first, later, epoch = run.epochs[0], median(run.epochs[1:]), median(theirs)
     before = run.total.wall - sum(each.wall for each in run.epochs)

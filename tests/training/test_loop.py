@@ -397,3 +397,26 @@ def test_losses_that_are_read_together_come_to_the_same(table, monkeypatch):
         next(broken.head.parameters()).fill_(torch.nan)
     with pytest.raises(TrainingError, match=r"The training loss is nan in epoch 1, step 1 \(recordings r\d"):
         fit(broken, *make_sets(table, broken), short, seed=0)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_step_that_is_computed_in_pieces_is_the_same_step(accumulate, table, monkeypatch):
+    results, sizes = [], []
+    for seconds in (100.0, 0.5):
+        monkeypatch.setattr("lalia.training.loop.CPU_PIECE_SECONDS", seconds)
+        rater = make_trained_rater()
+        for module in rater.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        for block in rater.encoder.blocks:
+            block.attention.dropout = 0.0
+        sizes.append([])
+        rater.register_forward_pre_hook(lambda _, given, seen=sizes[-1]: seen.append(len(given[0].n_samples)))
+        once = settings(epochs=1, batch_seconds=1.5, accumulate=accumulate)
+        results.append(fit(rater, *make_sets(table, rater), once, seed=0))
+    assert max(sizes[0]) > 1
+    assert set(sizes[1][:6]) == {1}
+    whole, pieces = results
+    assert pieces.history[0]["train_loss"] == pytest.approx(whole.history[0]["train_loss"], rel=1e-5)
+    for name, values in whole.last.items():
+        torch.testing.assert_close(pieces.last[name], values, atol=1e-4, rtol=0)

@@ -253,21 +253,18 @@ class BucketedBatches(Sampler[list[int]]):
         return len(self._batches)
 
 
-def load_batches(
-    dataset: RecordingDataset, batches: Iterable[list[int]], workers: int = 0, start: int = 0
-) -> Iterator[Batch]:
+def load_batches(dataset: RecordingDataset, batches: Iterable[list[int]], workers: int = 0) -> Iterator[Batch]:
     """Read batches from their files, ahead of time.
 
     Args:
         dataset: the recordings.
         batches: rows of each batch, such as a ``BucketedBatches``.
         workers: processes that read; 0 reads in a thread of this one.
-        start: the number of batches to skip, to go on within an epoch.
 
     Raises:
         AudioError: names the recording whose file cannot be used.
     """
-    return read_ahead(partial(_read_batch, dataset), list(batches)[start:], workers=workers)
+    return read_ahead(partial(_read_batch, dataset), list(batches), workers=workers)
 
 
 def read_ahead(read: Callable[[list[int]], T], batches: Sequence[list[int]], *, workers: int = 0) -> Iterator[T]:

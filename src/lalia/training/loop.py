@@ -3,7 +3,7 @@
 import itertools
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,9 @@ from lalia.training.unfreezing import GradualUnfreezing
 from lalia.training.validation import HIGHER_IS_BETTER, validate
 
 Row = dict[str, float | int | bool | None]
+
+CPU_PIECE_SECONDS = 16.0
+"""Of audio in a forward and backward pass on a CPU: what fits its caches, and enough to keep it busy."""
 
 # with layer decay, the rate of the last block
 RATE_COLUMNS = {"rest": "learning_rate", "encoder": "encoder_learning_rate", "adapter": "adapter_learning_rate"}
@@ -140,6 +143,8 @@ class _Session:
         self.accelerator = Accelerator()
         optimizer = torch.optim.AdamW(groups)
         self.rater, self.optimizer = self.accelerator.prepare(rater, optimizer)
+        self.plain_rater: SpeechRater = self.accelerator.unwrap_model(self.rater)
+        self.trainable = [each for name, each in rater.named_parameters() if name in self.changeable]
         self.validation = validation
         self.settings = settings
         self.reader = reader
@@ -199,9 +204,11 @@ class _Session:
         steps = self._steps_in(position.epoch)
         self.progress.start(f"epoch {position.epoch} of {self.settings.epochs}", steps)
         begun = time.perf_counter() - position.seconds
-        batches = self.reader.read(self.dataset, self.batches, start=position.batch)
-        for group in _in_groups(batches, self.settings.accumulate):
-            self._step(group)
+        steps_left = _in_groups(list(self.batches)[position.batch :], self.settings.accumulate)
+        pieces = [[piece for batch in group for piece in self._pieces(batch)] for group in steps_left]
+        inputs = self.reader.read(self.dataset, itertools.chain.from_iterable(pieces))
+        for group, of_group in zip(steps_left, pieces, strict=True):
+            self._step(list(itertools.islice(inputs, len(of_group))))
             position.batch += len(group)
             position.step += 1
             position.seconds = time.perf_counter() - begun
@@ -209,6 +216,12 @@ class _Session:
             # after the last step the epoch is ended first, so that a resumed run validates it only once
             if request.signal_number and position.batch < len(self.batches):
                 self._save_or_stop(request)
+
+    def _pieces(self, batch: list[int]) -> list[list[int]]:
+        """Return the rows of a batch as they are computed: on a CPU a few at a time, which is faster and takes less."""
+        if self.accelerator.device.type != "cpu" or self.reader.gives_vectors(self.dataset):
+            return [batch]
+        return split_rows(batch, self.dataset.seconds, CPU_PIECE_SECONDS)
 
     def _step(self, group: Sequence[RatedInputs]) -> None:
         """Take one optimiser step on the mean loss over all valid ratings of the batches."""
@@ -225,7 +238,7 @@ class _Session:
         if self.ranks is not None:
             self.accelerator.backward(self.ranks.penalty())
         if self.settings.clip_norm is not None:
-            self.accelerator.clip_grad_norm_(self.rater.parameters(), self.settings.clip_norm)
+            self.accelerator.clip_grad_norm_(self.trainable, self.settings.clip_norm)
         self.optimizer.step()
         if self.ranks is not None:
             self.ranks.after_step(self.position.step, self.steps)
@@ -256,7 +269,7 @@ class _Session:
         bfloat16 = self.settings.precision == "bfloat16"
         with torch.autocast(self.accelerator.device.type, dtype=torch.bfloat16, enabled=bfloat16):
             raw = self.rater(batch.inputs)
-        losses, _ = rating_loss(self.accelerator.unwrap_model(self.rater).head, raw.float(), batch.ratings)
+        losses, _ = rating_loss(self.plain_rater.head, raw.float(), batch.ratings)
         return losses.sum()
 
     def _end_epoch(self) -> None:
@@ -265,7 +278,7 @@ class _Session:
         position = self.position
         row: Row = {"epoch": position.epoch, "train_loss": position.loss_sum / position.n_ratings}
         if len(self.validation):
-            row |= validate(self.accelerator.unwrap_model(self.rater), self.validation, self.settings, self.reader)
+            row |= validate(self.plain_rater, self.validation, self.settings, self.reader)
         for part, column in RATE_COLUMNS.items():
             rates = [group["lr"] for group in self.optimizer.param_groups if group["part"] == part]
             row[column] = max(rates, default=None)
@@ -303,17 +316,19 @@ class _Session:
         """Leave the rater with its best weights, in eval mode."""
         if self.best:
             self._load_weights(self.best)
-        self.accelerator.unwrap_model(self.rater).eval()
+        self.plain_rater.eval()
 
     def weights(self) -> dict[str, Tensor]:
         """Copy all that training can change: trainable parameters and buffers."""
-        rater = self.accelerator.unwrap_model(self.rater)
-        frozen = {name for name, _ in rater.named_parameters()} - self.changeable
-        return {name: value.detach().cpu().clone() for name, value in rater.state_dict().items() if name not in frozen}
+        frozen = {name for name, _ in self.plain_rater.named_parameters()} - self.changeable
+        return {
+            name: value.detach().cpu().clone()
+            for name, value in self.plain_rater.state_dict().items()
+            if name not in frozen
+        }
 
     def _load_weights(self, weights: dict[str, Tensor]) -> None:
-        rater = self.accelerator.unwrap_model(self.rater)
-        unexpected = rater.load_state_dict(weights, strict=False).unexpected_keys
+        unexpected = self.plain_rater.load_state_dict(weights, strict=False).unexpected_keys
         if unexpected:
             raise TrainingError(f"The checkpoint holds unknown weights: {list_some(unexpected)}.")
 
@@ -323,11 +338,27 @@ def unread_losses(device: torch.device) -> int:
     return 1 if device.type == "cpu" else 32
 
 
-def _in_groups(batches: Iterable[RatedInputs], size: int) -> Iterable[list[RatedInputs]]:
-    """Yield ``size`` batches at a time; the last group may be smaller, and still makes a step."""
-    iterator = iter(batches)
-    while group := list(itertools.islice(iterator, size)):
-        yield group
+def _in_groups(batches: Sequence[list[int]], size: int) -> list[Sequence[list[int]]]:
+    """Return ``size`` batches at a time; the last group may be smaller, and still makes a step."""
+    return [batches[start : start + size] for start in range(0, len(batches), size)]
+
+
+def split_rows(rows: Sequence[int], seconds: Sequence[float], most: float) -> list[list[int]]:
+    """Return rows in pieces that have at most so many seconds of audio, their order kept; a longer row is alone.
+
+    Example:
+        >>> split_rows([3, 0, 1, 2], seconds=[4.0, 5.0, 9.0, 20.0], most=10.0)
+        [[3], [0, 1], [2]]
+    """
+    pieces: list[list[int]] = []
+    total = math.inf
+    for row in rows:
+        total += seconds[row]
+        if total > most:
+            pieces.append([])
+            total = seconds[row]
+        pieces[-1].append(row)
+    return pieces
 
 
 def _watched(row: Row, early_stopping: EarlyStopping | None) -> float | None:

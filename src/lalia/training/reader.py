@@ -125,34 +125,37 @@ class InputReader:
             if not save_entries(self.store, keys[row], entries):
                 break
 
-    def read(self, dataset: RecordingDataset, batches: Iterable[list[int]], *, start: int = 0) -> Iterator[RatedInputs]:
+    def read(self, dataset: RecordingDataset, batches: Iterable[list[int]]) -> Iterator[RatedInputs]:
         """Yield batches of recordings.
 
         Args:
             dataset: the recordings.
             batches: rows of each, such as a ``BucketedBatches``.
-            start: the number of batches to skip, to go on within an epoch.
 
         Raises:
             AudioError: names the recording whose file cannot be used.
         """
         version = self._version_kept(dataset)
         if self.part is None or version is None:
-            for batch in load_batches(dataset, batches, workers=self._workers, start=start):
+            for batch in load_batches(dataset, batches, workers=self._workers):
                 windows = Windows(batch.waveforms, batch.n_samples, batch.recording_of_window)
                 yield RatedInputs(windows, batch.ratings, batch.rows)
         elif version in self._vectors.get(dataset, {}):
-            yield from self._pick_vectors(dataset, version, list(batches)[start:])
+            yield from self._pick_vectors(dataset, version, list(batches))
         else:
             assert self.store is not None
             keys = self._keys_of(dataset, version)
             read = partial(_read_rows, dataset, self.store, keys)
-            for rows, found in read_ahead(read, list(batches)[start:], workers=self._workers):
+            for rows, found in read_ahead(read, list(batches), workers=self._workers):
                 entries = [
                     self._complete(dataset.recordings[row], keys[row], each)
                     for row, each in zip(rows, found, strict=True)
                 ]
                 yield RatedInputs(self.part.collate(entries), _ratings(dataset, rows), torch.tensor(rows))
+
+    def gives_vectors(self, dataset: RecordingDataset) -> bool:
+        """Return whether nothing but vectors is read of some recordings, in the version of their epoch."""
+        return isinstance(self.part, FrozenVectors) and self._version_kept(dataset) is not None
 
     def _version_kept(self, dataset: RecordingDataset) -> int | None:
         """Return the version that the data set gives, None if nothing of it is kept."""
