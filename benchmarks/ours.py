@@ -17,7 +17,6 @@ from lalia.progress import Progress
 from lalia.run import fit_prepared
 from lalia.settings import RunSettings
 
-# in which a step is computed where the encoder trains: a CPU is faster so, and it takes less memory
 # the stage in which recordings go through an encoder; prediction has no other
 ENCODING = "encoding recordings"
 
