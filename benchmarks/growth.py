@@ -13,7 +13,7 @@ SECONDS = 2.0
 
 
 def measure_growth(bench: Bench) -> list[Row]:
-    """Fit a line to the logarithms of recordings and seconds, of two trials the better one (the quick table has one)."""
+    """Fit a line to the logarithms of recordings and seconds, the better of two trials (in the quick table one)."""
     sizes = bench.sizes.growth
     corpora = [write_noise(bench.folder / f"growth-{size}", size, seconds=SECONDS) for size in sizes]
     _time(corpora[0])  # warms up
