@@ -366,3 +366,21 @@ def test_augmentation_makes_another_run(run_yaml):
         for augment in ("[]", "[noise]", "{views: 2, apply: [noise]}")
     )
     assert len({plain, noisy, viewed}) == 3
+
+
+def test_an_optimizer_is_read_by_name_and_an_override_keeps_it(run_yaml):
+    settings = load_config(write(run_yaml, MINIMAL + "train: {optimizer: sgd}\n"), ["train.optimizer.momentum=0.9"])
+    assert (settings.train.optimizer.kind, settings.train.optimizer.momentum) == ("sgd", 0.9)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("adamv", r"train\.optimizer\.kind must be one of 'adamw', 'adam', .*'adafactor', got 'adamv'"),
+        ("{kind: sgd, momentun: 0.9}", r"train\.optimizer\.momentun is not a setting \(did you mean .*\.momentum\?"),
+        ("{kind: sgd, nesterov: true}", r"train\.optimizer: nesterov needs momentum, and no dampening"),
+    ],
+)
+def test_an_optimizer_that_is_not_there_or_cannot_be_is_refused(run_yaml, value, said):
+    with pytest.raises(ConfigError, match=said):
+        load_config(run_yaml, [f"train.optimizer={value}"])

@@ -15,6 +15,7 @@ from lalia.settings.base import (
 )
 from lalia.settings.data import AudioSettings, DataSettings, RandomSplit, SplitSettings
 from lalia.settings.model import ModelSettings
+from lalia.settings.optimizer import AdamWOptimizer, OptimizerSettings
 
 
 class EarlyStopping(Settings):
@@ -38,12 +39,16 @@ class TrainSettings(Settings):
     encoded as many at once as this holds."""
     accumulate: Count = 1
     """Batches per optimiser step."""
+    optimizer: OptimizerSettings = AdamWOptimizer()
+    """One of torch's; a name alone takes its defaults."""
     learning_rate: NotNegative = 1e-3
     """The rate of everything but the encoder."""
     encoder_learning_rate: NotNegative = 1e-5
     """The rate of the encoder's own weights, those that train."""
     adapter_learning_rate: NotNegative = 1e-3
     """The rate of adapters and soft prompts, which start from nothing as the head does."""
+    mix_learning_rate: NotNegative | None = None
+    """The rate of the weights of a learned mix of depths; null: ``learning_rate``."""
     layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """The rates in the encoder fall by this factor from each block to the one below it, and to the stem; 1: all are
     the same."""
@@ -51,7 +56,8 @@ class TrainSettings(Settings):
     """Gradual unfreezing: of what is to train in the encoder, the highest block begins, and the next one below joins
     after every so many epochs; null trains all from the start."""
     weight_decay: NotNegative = 0.01
-    """AdamW's decay, not on norms, biases and mixes."""
+    """The decay of weights, not of norms, biases and mixes; it is apart from the gradient with adamw, and where
+    ``decoupled_weight_decay`` says so."""
     schedule: Literal["cosine", "linear", "constant", "exponential"] = "cosine"
     """How the rates fall after the warm-up, counted in optimiser steps."""
     warmup: OpenFraction = 0.1

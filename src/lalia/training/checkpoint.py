@@ -138,7 +138,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Tens
         if name not in parameters:
             raise TrainingError(f"The checkpoint holds '{name}', which does not train. Train again with --overwrite.")
         parameter = parameters[name]
-        # AdamW counts its steps on the CPU
+        # optimisers count their steps on the CPU
         target = value if value.ndim == 0 else value.to(parameter.device)
         optimizer.state[parameter][quantity] = target
 

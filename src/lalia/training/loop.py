@@ -25,7 +25,7 @@ from lalia.training.checkpoint import (
     save_checkpoint,
 )
 from lalia.training.interrupt import StopRequest, stop_requests
-from lalia.training.optimizer import parameter_groups, rate_factor
+from lalia.training.optimizer import make_optimizer, parameter_groups, rate_factor
 from lalia.training.reader import InputReader, RatedInputs
 from lalia.training.unfreezing import GradualUnfreezing
 from lalia.training.validation import HIGHER_IS_BETTER, validate
@@ -36,7 +36,12 @@ CPU_PIECE_SECONDS = 16.0
 """Of audio in a forward and backward pass on a CPU: what fits its caches, and enough to keep it busy."""
 
 # with layer decay, the rate of the last block
-RATE_COLUMNS = {"rest": "learning_rate", "encoder": "encoder_learning_rate", "adapter": "adapter_learning_rate"}
+RATE_COLUMNS = {
+    "rest": "learning_rate",
+    "encoder": "encoder_learning_rate",
+    "adapter": "adapter_learning_rate",
+    "mix": "mix_learning_rate",
+}
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,7 @@ class _Session:
             learning_rate=settings.learning_rate,
             encoder_learning_rate=settings.encoder_learning_rate,
             adapter_learning_rate=settings.adapter_learning_rate,
+            mix_learning_rate=settings.mix_learning_rate,
             weight_decay=settings.weight_decay,
             layer_decay=settings.layer_decay,
         )
@@ -141,7 +147,7 @@ class _Session:
         rater.encoder.checkpoints_gradients = settings.gradient_checkpointing
         torch.manual_seed(seed)
         self.accelerator = Accelerator()
-        optimizer = torch.optim.AdamW(groups)
+        optimizer = make_optimizer(groups, **settings.optimizer.model_dump())
         self.rater, self.optimizer = self.accelerator.prepare(rater, optimizer)
         self.plain_rater: SpeechRater = self.accelerator.unwrap_model(self.rater)
         self.trainable = [each for name, each in rater.named_parameters() if name in self.changeable]
