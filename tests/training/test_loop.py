@@ -7,6 +7,7 @@ import torch
 
 from lalia.data.dataset import BucketedBatches, RecordingDataset, load_batches
 from lalia.errors import Stopped, TrainingError
+from lalia.measures.metrics import METRICS
 from lalia.model.adapt import adapt_frozen, adapt_full, adapt_partial
 from lalia.model.adapters import adapt_adalora, adapt_ia3, adapt_lora, adapt_soft_prompt
 from lalia.model.inputs import Windows
@@ -176,6 +177,16 @@ def test_early_stopping_waits_for_its_patience(table):
     )
     result = fit(rater, *make_sets(table, rater), still, seed=0)
     assert (len(result.history), result.best_epoch, result.stopped) == (3, 1, "no improvement for 2 epochs")
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+def test_the_best_epoch_by_a_metric_is_the_first_with_its_best_value(table, metric):
+    rater = make_trained_rater(adapt_frozen)
+    watching = settings(epochs=5, learning_rate=0.3, early_stopping=EarlyStopping(metric=metric.name, patience=9))
+    result = fit(rater, *make_sets(table, rater), watching, seed=4)
+    values = [row[f"validation_{metric.name}"] for row in result.history]
+    best = (max if metric.better == "higher" else min)(values)
+    assert result.best_epoch == values.index(best) + 1
 
 
 def test_without_a_validation_part_the_last_epoch_is_the_best(table):

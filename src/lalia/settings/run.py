@@ -21,10 +21,20 @@ from lalia.settings.optimizer import AdamWOptimizer, OptimizerSettings
 class EarlyStopping(Settings):
     """When to stop and which epoch is the best."""
 
-    metric: Literal["loss", "auc", "average_precision", "balanced_accuracy", "spearman", "pearson", "mae", "qwk"] = (
-        "loss"
-    )
-    """The validation quantity, a macro mean over traits where it is a metric."""
+    metric: Literal[
+        "loss",
+        "auc",
+        "average_precision",
+        "balanced_accuracy",
+        "accuracy",
+        "sensitivity",
+        "specificity",
+        "spearman",
+        "pearson",
+        "mae",
+        "qwk",
+    ] = "loss"
+    """The validation quantity: the loss, or any metric, as a mean over traits; the metric says which way is better."""
     patience: Count = 5
     """Stop after this many epochs without improvement."""
 
@@ -126,6 +136,9 @@ class RunSettings(Settings):
     def _check(self) -> "RunSettings":
         if isinstance(self.model.adapt, AdaLoraAdapt) and self.train.unfreeze_every is not None:
             raise ValueError("train.unfreeze_every does not go with adalora, which shares its ranks among all blocks")
+        metric = self.train.early_stopping.metric if self.train.early_stopping else "loss"
+        if self.model.head.kind == "binary" and metric in ("mae", "qwk"):
+            raise ValueError(f"train.early_stopping.metric: {metric} needs levels, which a binary head does not give")
         if self.data.traits:  # else they are those of the table
             self.model.head.check_groups(self.data.traits)
         return self
