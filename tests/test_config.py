@@ -400,3 +400,8 @@ def test_an_unknown_metric_to_stop_by_is_refused_and_the_metrics_are_listed(run_
 def test_a_binary_head_is_not_stopped_by_a_metric_of_levels(run_yaml):
     with pytest.raises(ConfigError, match=r"train\.early_stopping\.metric: mae needs levels, which a binary head"):
         load_config(run_yaml, ["model.head=binary", "train.early_stopping.metric=mae"])
+
+
+def test_adalora_takes_no_moving_average(run_yaml):
+    with pytest.raises(ConfigError, match=r"train\.ema does not go with adalora: ranks that fall would not fall"):
+        load_config(run_yaml, ["model.adapt=adalora", "train.ema={decay: 0.99}"])

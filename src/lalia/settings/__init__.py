@@ -52,7 +52,15 @@ from lalia.settings.optimizer import (
     RMSpropOptimizer,
     SGDOptimizer,
 )
-from lalia.settings.run import CacheSettings, EarlyStopping, ProbeSettings, ReportSettings, RunSettings, TrainSettings
+from lalia.settings.run import (
+    CacheSettings,
+    EarlyStopping,
+    EmaSettings,
+    ProbeSettings,
+    ReportSettings,
+    RunSettings,
+    TrainSettings,
+)
 
 __all__ = [
     "ADAPT_SHORTHANDS",
@@ -75,6 +83,7 @@ __all__ = [
     "DataSettings",
     "DistortionSettings",
     "EarlyStopping",
+    "EmaSettings",
     "FileSplit",
     "FoldSplit",
     "FrozenAdapt",

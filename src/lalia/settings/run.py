@@ -39,6 +39,13 @@ class EarlyStopping(Settings):
     """Stop after this many epochs without improvement."""
 
 
+class EmaSettings(Settings):
+    """An exponential moving average of the weights that train; it is what is validated and kept."""
+
+    decay: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.999
+    """How much of the average stays at each optimiser step; less in the first ones, (1 + n) / (10 + n) at step n."""
+
+
 class TrainSettings(Settings):
     """How the rater is trained."""
 
@@ -76,6 +83,8 @@ class TrainSettings(Settings):
     """The largest gradient norm; null clips nothing."""
     early_stopping: EarlyStopping | None = EarlyStopping()
     """Null trains all epochs and keeps the one with the lowest validation loss."""
+    ema: EmaSettings | None = None
+    """Null: the weights themselves are validated and kept."""
     workers: Annotated[int, Field(ge=0)] = 0
     """Processes that read ahead; 0 reads in a thread of this one."""
     gradient_checkpointing: bool = False
@@ -134,8 +143,13 @@ class RunSettings(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> "RunSettings":
-        if isinstance(self.model.adapt, AdaLoraAdapt) and self.train.unfreeze_every is not None:
-            raise ValueError("train.unfreeze_every does not go with adalora, which shares its ranks among all blocks")
+        if isinstance(self.model.adapt, AdaLoraAdapt):
+            if self.train.unfreeze_every is not None:
+                raise ValueError(
+                    "train.unfreeze_every does not go with adalora, which shares its ranks among all blocks"
+                )
+            if self.train.ema is not None:
+                raise ValueError("train.ema does not go with adalora: ranks that fall would not fall in an average")
         metric = self.train.early_stopping.metric if self.train.early_stopping else "loss"
         if self.model.head.kind == "binary" and metric in ("mae", "qwk"):
             raise ValueError(f"train.early_stopping.metric: {metric} needs levels, which a binary head does not give")

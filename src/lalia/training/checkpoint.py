@@ -2,7 +2,8 @@
 
 A checkpoint is a folder ``step-<number>`` with ``model.safetensors`` (everything of the rater), ``best.safetensors``
 (the best epoch's weights), ``optimizer.safetensors``, ``adaptation.safetensors`` (AdaLoRA's averages, else empty),
-``generators.safetensors`` (random states) and ``state.json``.
+``average.safetensors`` (the moving average of the weights, else empty), ``generators.safetensors`` (random states)
+and ``state.json``.
 It is written to a temporary folder and renamed; the last two are kept.
 """
 
@@ -64,6 +65,7 @@ def save_checkpoint(
     best: Mapping[str, Tensor],
     optimizer: torch.optim.Optimizer,
     adaptation: Mapping[str, Tensor],
+    average: Mapping[str, Tensor],
 ) -> Path:
     """Write a checkpoint into ``folder`` and delete all but the last two.
 
@@ -74,6 +76,7 @@ def save_checkpoint(
         best: the state of the best epoch, empty before the first.
         optimizer: its groups carry ``names``, the parameters' names.
         adaptation: what the adaptation itself keeps from step to step, mostly nothing.
+        average: the moving average of the weights, empty where there is none.
     """
     path = folder / f"step-{position.step:08d}"
     with replacing_folder(path) as temporary:
@@ -81,6 +84,7 @@ def save_checkpoint(
         save_file(_plain(best), temporary / "best.safetensors")
         save_file(_plain(_optimizer_state(optimizer)), temporary / "optimizer.safetensors")
         save_file(_plain(adaptation), temporary / "adaptation.safetensors")
+        save_file(_plain(average), temporary / "average.safetensors")
         save_file(_generator_states(), temporary / "generators.safetensors")
         text = json.dumps(asdict(position), indent=2, allow_nan=False)
         (temporary / "state.json").write_text(text, encoding="utf-8")
@@ -98,6 +102,7 @@ class Checkpoint:
     best: dict[str, Tensor]
     optimizer: dict[str, Tensor]
     adaptation: dict[str, Tensor]
+    average: dict[str, Tensor]
     generators: dict[str, Tensor]
 
 
@@ -113,7 +118,7 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
     for path in paths:
         try:
             position = Position(**json.loads((path / "state.json").read_text(encoding="utf-8")))
-            names = ("model", "best", "optimizer", "adaptation", "generators")
+            names = ("model", "best", "optimizer", "adaptation", "average", "generators")
             return Checkpoint(position, *(load_file(path / f"{name}.safetensors") for name in names))
         except (OSError, SafetensorError, ValueError, TypeError) as cause:
             logger.warning("Checkpoint %s cannot be read (%s); trying the one before.", path.name, cause)

@@ -4,6 +4,7 @@ import itertools
 import math
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from lalia.training.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
+from lalia.training.ema import WeightAverage
 from lalia.training.interrupt import StopRequest, stop_requests
 from lalia.training.optimizer import make_optimizer, parameter_groups, rate_factor
 from lalia.training.reader import InputReader, RatedInputs
@@ -52,8 +54,8 @@ class FitResult:
         history: a row per epoch: losses, validation metrics, rates, seconds.
         best_epoch: the epoch of the best weights, from 1.
         stopped: why training ended, in words.
-        best: the weights of the best epoch, those that can change.
-        last: those of the last epoch.
+        best: the weights of the best epoch, those that can change, or their average where there is one.
+        last: those of the last epoch, likewise.
     """
 
     history: tuple[Row, ...]
@@ -105,10 +107,12 @@ def fit(
             stopped = session.run(request)
     finally:
         session.unfreezing.end()
-    last = session.weights()
-    session.use_best()
+    with session.averaged():
+        last = session.weights()
+    best = session.best or last
+    session.use(best)
     position = session.position
-    return FitResult(tuple(position.history), position.best_epoch, stopped, session.best or last, last)
+    return FitResult(tuple(position.history), position.best_epoch, stopped, best, last)
 
 
 class _Session:
@@ -150,7 +154,8 @@ class _Session:
         optimizer = make_optimizer(groups, **settings.optimizer.model_dump())
         self.rater, self.optimizer = self.accelerator.prepare(rater, optimizer)
         self.plain_rater: SpeechRater = self.accelerator.unwrap_model(self.rater)
-        self.trainable = [each for name, each in rater.named_parameters() if name in self.changeable]
+        self.trainable = {name: each for name, each in self.plain_rater.named_parameters() if name in self.changeable}
+        self.average = WeightAverage(self.trainable, settings.ema.decay) if settings.ema else None
         self.validation = validation
         self.settings = settings
         self.reader = reader
@@ -186,6 +191,8 @@ class _Session:
         restore_optimizer(self.optimizer, found.optimizer)
         if self.ranks is not None:
             self.ranks.restore(found.adaptation, self.steps)
+        if self.average is not None:
+            self.average.restore(found.average)
         restore_generators(found.generators)
         self.progress.say(f"Resuming in epoch {self.position.epoch}, after step {self.position.step}.")
 
@@ -244,10 +251,12 @@ class _Session:
         if self.ranks is not None:
             self.accelerator.backward(self.ranks.penalty())
         if self.settings.clip_norm is not None:
-            self.accelerator.clip_grad_norm_(self.trainable, self.settings.clip_norm)
+            self.accelerator.clip_grad_norm_(self.trainable.values(), self.settings.clip_norm)
         self.optimizer.step()
         if self.ranks is not None:
             self.ranks.after_step(self.position.step, self.steps)
+        if self.average is not None:
+            self.average.update(self.position.step)
         self.optimizer.zero_grad()
 
     def _note_loss(self, loss: Tensor, n_ratings: int, rows: Tensor) -> None:
@@ -284,7 +293,8 @@ class _Session:
         position = self.position
         row: Row = {"epoch": position.epoch, "train_loss": position.loss_sum / position.n_ratings}
         if len(self.validation):
-            row |= validate(self.plain_rater, self.validation, self.settings, self.reader)
+            with self.averaged():
+                row |= validate(self.plain_rater, self.validation, self.settings, self.reader)
         for part, column in RATE_COLUMNS.items():
             rates = [group["lr"] for group in self.optimizer.param_groups if group["part"] == part]
             row[column] = max(rates, default=None)
@@ -295,7 +305,8 @@ class _Session:
         row["is_best"] = improves
         if improves:
             position.best_epoch, position.best_value, position.stale_epochs = position.epoch, value, 0
-            self.best = self.weights()
+            with self.averaged():
+                self.best = self.weights()
         elif value is not None:
             position.stale_epochs += 1
         position.history.append(row)
@@ -313,16 +324,20 @@ class _Session:
                 best=self.best,
                 optimizer=self.optimizer.optimizer,
                 adaptation={} if self.ranks is None else self.ranks.state(),
+                average={} if self.average is None else self.average.state(),
             )
         if request.signal_number:
             saved = "The state is saved: go on with --resume." if self.checkpoints else "No state was saved."
             raise Stopped(f"Stopped in epoch {self.position.epoch}. {saved}", request.signal_number)
 
-    def use_best(self) -> None:
-        """Leave the rater with its best weights, in eval mode."""
-        if self.best:
-            self._load_weights(self.best)
+    def use(self, weights: dict[str, Tensor]) -> None:
+        """Leave the rater with some weights, in eval mode."""
+        self._load_weights(weights)
         self.plain_rater.eval()
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Give the rater the average of its weights for a while, where there is one."""
+        return nullcontext() if self.average is None else self.average.in_place()
 
     def weights(self) -> dict[str, Tensor]:
         """Copy all that training can change: trainable parameters and buffers."""
