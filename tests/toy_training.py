@@ -38,6 +38,8 @@ def without_dropout(rater):
     for module in rater.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
+    for block in rater.encoder.blocks:
+        block.attention.dropout = 0.0
     return rater
 
 

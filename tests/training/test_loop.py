@@ -393,12 +393,7 @@ def test_a_step_that_is_computed_in_pieces_is_the_same_step(accumulate, table, m
     results, sizes = [], []
     for seconds in (100.0, 0.5):
         monkeypatch.setattr("lalia.training.loop.CPU_PIECE_SECONDS", seconds)
-        rater = make_trained_rater()
-        for module in rater.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
-        for block in rater.encoder.blocks:
-            block.attention.dropout = 0.0
+        rater = without_dropout(make_trained_rater())
         sizes.append([])
         rater.register_forward_pre_hook(lambda _, given, seen=sizes[-1]: seen.append(len(given[0].n_samples)))
         once = settings(epochs=1, batch_seconds=1.5, accumulate=accumulate)

@@ -43,6 +43,7 @@ class Position:
         best_epoch: the best epoch so far, 0 for none.
         best_value: its value of the chosen quantity.
         stale_epochs: epochs since then.
+        piece_seconds: of audio that is computed at once since memory ran out, None if it never did.
     """
 
     epoch: int = 1
@@ -55,6 +56,7 @@ class Position:
     best_epoch: int = 0
     best_value: float | None = None
     stale_epochs: int = 0
+    piece_seconds: float | None = None
 
 
 def save_checkpoint(
@@ -85,7 +87,7 @@ def save_checkpoint(
         save_file(_plain(_optimizer_state(optimizer)), temporary / "optimizer.safetensors")
         save_file(_plain(adaptation), temporary / "adaptation.safetensors")
         save_file(_plain(average), temporary / "average.safetensors")
-        save_file(_generator_states(), temporary / "generators.safetensors")
+        save_file(generator_states(), temporary / "generators.safetensors")
         text = json.dumps(asdict(position), indent=2, allow_nan=False)
         (temporary / "state.json").write_text(text, encoding="utf-8")
     for old in sorted(folder.glob("step-*"))[:-KEPT]:
@@ -148,6 +150,13 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Tens
         optimizer.state[parameter][quantity] = target
 
 
+def generator_states() -> dict[str, Tensor]:
+    """Return where torch's random generators are."""
+    states = {"cpu": torch.get_rng_state()}
+    states |= {f"cuda{i:03d}": torch.cuda.get_rng_state(i) for i in range(torch.cuda.device_count())}
+    return states
+
+
 def restore_generators(states: Mapping[str, Tensor]) -> None:
     """Put torch's random generators back to where they were."""
     torch.set_rng_state(states["cpu"])
@@ -168,9 +177,3 @@ def _optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
             quantities: dict[str, Any] = optimizer.state.get(parameter, {})
             state |= {f"{name}|{quantity}": torch.as_tensor(value) for quantity, value in quantities.items()}
     return state
-
-
-def _generator_states() -> dict[str, Tensor]:
-    states = {"cpu": torch.get_rng_state()}
-    states |= {f"cuda{i:03d}": torch.cuda.get_rng_state(i) for i in range(torch.cuda.device_count())}
-    return states
