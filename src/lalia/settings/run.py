@@ -89,8 +89,9 @@ class TrainSettings(Settings):
     """Processes that read ahead; 0 reads in a thread of this one."""
     gradient_checkpointing: bool = False
     """Whether the blocks that train are computed again in the backward pass: less memory, about a third more time."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """The arithmetic of the forward pass; bfloat16 needs hardware that has it."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """The arithmetic of the forward pass: 16 bits by autocast need hardware that has them; float16 scales the loss, so
+    that small gradients do not vanish. Weights stay float32."""
 
 
 class CacheSettings(Settings):
@@ -148,6 +149,8 @@ class RunSettings(Settings):
                 raise ValueError(
                     "train.unfreeze_every does not go with adalora, which shares its ranks among all blocks"
                 )
+            if self.train.precision == "float16":
+                raise ValueError("train.precision: float16 does not go with adalora, whose ranks follow every gradient")
             if self.train.ema is not None:
                 raise ValueError("train.ema does not go with adalora: ranks that fall would not fall in an average")
         metric = self.train.early_stopping.metric if self.train.early_stopping else "loss"

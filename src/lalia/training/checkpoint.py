@@ -44,6 +44,7 @@ class Position:
         best_value: its value of the chosen quantity.
         stale_epochs: epochs since then.
         piece_seconds: of audio that is computed at once since memory ran out, None if it never did.
+        loss_scale: the state of what scales the loss for float16, else empty.
     """
 
     epoch: int = 1
@@ -57,6 +58,7 @@ class Position:
     best_value: float | None = None
     stale_epochs: int = 0
     piece_seconds: float | None = None
+    loss_scale: dict[str, float] = field(default_factory=dict)
 
 
 def save_checkpoint(

@@ -32,6 +32,7 @@ from lalia.training.ema import WeightAverage
 from lalia.training.interrupt import StopRequest, stop_requests
 from lalia.training.memory import ADVICE, PieceTooLarge, computing, smaller_piece, without_smaller_pieces
 from lalia.training.optimizer import make_optimizer, parameter_groups, rate_factor
+from lalia.training.precision import autocast, make_scaler
 from lalia.training.reader import InputReader, RatedInputs
 from lalia.training.unfreezing import GradualUnfreezing
 from lalia.training.validation import HIGHER_IS_BETTER, validate
@@ -161,6 +162,7 @@ class _Session:
         self.accelerator = Accelerator()
         optimizer = make_optimizer(groups, **settings.optimizer.model_dump())
         self.rater, self.optimizer = self.accelerator.prepare(rater, optimizer)
+        self.scaler = make_scaler(self.accelerator.device, settings.precision)
         self.plain_rater: SpeechRater = self.accelerator.unwrap_model(self.rater)
         frozen = {name for name, _ in rater.named_parameters()} - self.changeable
         state = self.plain_rater.state_dict(keep_vars=True)
@@ -205,6 +207,8 @@ class _Session:
             self.ranks.restore(found.adaptation, self.steps)
         if self.average is not None:
             self.average.restore(found.average)
+        if self.position.loss_scale:
+            self.scaler.load_state_dict(self.position.loss_scale)
         restore_generators(found.generators)
         self.progress.say(f"Resuming in epoch {self.position.epoch}, after step {self.position.step}.")
 
@@ -301,15 +305,17 @@ class _Session:
             with computing(batch.rows.tolist()):
                 loss = self._loss_sum(batch.to(self.accelerator.device))
                 losses.append(loss.detach())
-                self.accelerator.backward(loss / sum(counts))
+                self.accelerator.backward(self.scaler.scale(loss / sum(counts)))
         for loss, n_ratings, batch in zip(losses, counts, group, strict=True):
             self._note_loss(loss, n_ratings, batch.rows)
         if self.ranks is not None:
-            self.accelerator.backward(self.ranks.penalty())
+            self.accelerator.backward(self.scaler.scale(self.ranks.penalty()))
+        self.scaler.unscale_(self.optimizer.optimizer)
         if self.settings.clip_norm is not None:
             self.accelerator.clip_grad_norm_(self.trainable.values(), self.settings.clip_norm)
         with without_smaller_pieces("the step of the optimiser", ADVICE):
-            self.optimizer.step()
+            self.scaler.step(self.optimizer.optimizer)
+            self.scaler.update()
         if self.ranks is not None:
             self.ranks.after_step(self.position.step, self.steps)
         if self.average is not None:
@@ -338,8 +344,7 @@ class _Session:
             self.position.n_ratings += n_ratings
 
     def _loss_sum(self, batch: RatedInputs) -> Tensor:
-        bfloat16 = self.settings.precision == "bfloat16"
-        with torch.autocast(self.accelerator.device.type, dtype=torch.bfloat16, enabled=bfloat16):
+        with autocast(self.accelerator.device, self.settings.precision):
             raw = self.rater(batch.inputs)
         losses, _ = rating_loss(self.plain_rater.head, raw.float(), batch.ratings)
         return losses.sum()
@@ -375,6 +380,7 @@ class _Session:
     def _save_or_stop(self, request: StopRequest) -> None:
         self._read_losses()
         if self.checkpoints is not None:
+            self.position.loss_scale = self.scaler.state_dict()
             save_checkpoint(
                 self.checkpoints,
                 self.position,
