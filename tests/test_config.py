@@ -6,7 +6,8 @@ import pytest
 
 from lalia.config import identity_json, load_config, save_config
 from lalia.errors import ConfigError
-from lalia.settings import FullAdapt, PartialAdapt, RandomEncoder, RandomSplit, TransformerSettings
+from lalia.measures.metrics import METRICS
+from lalia.settings import EarlyStopping, FullAdapt, PartialAdapt, RandomEncoder, RandomSplit, TransformerSettings
 
 MINIMAL = "data: {metadata: table.csv}\nmodel: {encoder: 'random:wavlm'}\n"
 
@@ -366,3 +367,41 @@ def test_augmentation_makes_another_run(run_yaml):
         for augment in ("[]", "[noise]", "{views: 2, apply: [noise]}")
     )
     assert len({plain, noisy, viewed}) == 3
+
+
+def test_an_optimizer_is_read_by_name_and_an_override_keeps_it(run_yaml):
+    settings = load_config(write(run_yaml, MINIMAL + "train: {optimizer: sgd}\n"), ["train.optimizer.momentum=0.9"])
+    assert (settings.train.optimizer.kind, settings.train.optimizer.momentum) == ("sgd", 0.9)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("adamv", r"train\.optimizer\.kind must be one of 'adamw', 'adam', .*'adafactor', got 'adamv'"),
+        ("{kind: sgd, momentun: 0.9}", r"train\.optimizer\.momentun is not a setting \(did you mean .*\.momentum\?"),
+        ("{kind: sgd, nesterov: true}", r"train\.optimizer: nesterov needs momentum, and no dampening"),
+    ],
+)
+def test_an_optimizer_that_is_not_there_or_cannot_be_is_refused(run_yaml, value, said):
+    with pytest.raises(ConfigError, match=said):
+        load_config(run_yaml, [f"train.optimizer={value}"])
+
+
+def test_early_stopping_watches_the_loss_or_any_metric():
+    watched = EarlyStopping.model_fields["metric"].annotation.__args__
+    assert watched == ("loss", *(metric.name for metric in METRICS))
+
+
+def test_an_unknown_metric_to_stop_by_is_refused_and_the_metrics_are_listed(run_yaml):
+    with pytest.raises(ConfigError, match=r"train\.early_stopping\.metric must be 'loss', 'auc', .*'qwk', got 'f1'"):
+        load_config(run_yaml, ["train.early_stopping.metric=f1"])
+
+
+def test_a_binary_head_is_not_stopped_by_a_metric_of_levels(run_yaml):
+    with pytest.raises(ConfigError, match=r"train\.early_stopping\.metric: mae needs levels, which a binary head"):
+        load_config(run_yaml, ["model.head=binary", "train.early_stopping.metric=mae"])
+
+
+def test_adalora_takes_no_moving_average(run_yaml):
+    with pytest.raises(ConfigError, match=r"train\.ema does not go with adalora: ranks that fall would not fall"):
+        load_config(run_yaml, ["model.adapt=adalora", "train.ema={decay: 0.99}"])

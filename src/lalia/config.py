@@ -160,7 +160,11 @@ def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
             into.clear()
     for key, value in new.items():
         old = into.get(key)
-        if isinstance(value, dict) and isinstance(old, str) and key in ("adapt", "pooling", "head", "split"):
+        if (
+            isinstance(value, dict)
+            and isinstance(old, str)
+            and key in ("adapt", "pooling", "head", "split", "optimizer")
+        ):
             old = into[key] = {"kind": old}
         if isinstance(value, dict) and isinstance(old, list) and key == "augment":
             old = into[key] = {"apply": old}

@@ -89,6 +89,7 @@ def train(
     manifest |= {
         "best_epoch": result.best_epoch,
         "stopped": result.stopped,
+        "batch_seconds": result.batch_seconds,
         "thresholds": thresholds,
         "layer_weights": _layer_weights(prepared.rater),
         "warnings": list(prepared.warnings),

@@ -1,6 +1,5 @@
 """The training loop on a tiny encoder and eight toy recordings."""
 
-import os
 import signal
 
 import pytest
@@ -8,65 +7,38 @@ import torch
 
 from lalia.data.dataset import BucketedBatches, RecordingDataset, load_batches
 from lalia.errors import Stopped, TrainingError
-from lalia.model.adapt import adapt_frozen, adapt_full, adapt_partial, freeze_unused
+from lalia.measures.metrics import METRICS
+from lalia.model.adapt import adapt_frozen, adapt_full, adapt_partial
 from lalia.model.adapters import adapt_adalora, adapt_ia3, adapt_lora, adapt_soft_prompt
 from lalia.model.inputs import Windows
 from lalia.model.losses import rating_loss
 from lalia.progress import Progress
-from lalia.settings import EarlyStopping, TrainSettings
+from lalia.settings import EarlyStopping
 from lalia.training.loop import fit
 from lalia.training.optimizer import parameter_groups
 from lalia.training.validation import validate
 from toy_data import make_table
 from toy_rater import make_encoder, make_rater
+from toy_training import FAST, SignalAt, make_sets, make_trained_rater, moved, settings, state_of, without_dropout
 
-FAST = TrainSettings(
-    epochs=3, batch_seconds=2, learning_rate=0.01, encoder_learning_rate=0.003, warmup=0.0, early_stopping=None
-)
-
-
-def settings(**changes):
-    return FAST.model_copy(update=changes)
+# every optimiser, with the options that make it keep the most
+OPTIONS = [
+    {"kind": "adamw", "amsgrad": True},
+    {"kind": "adam"},
+    {"kind": "nadam"},
+    {"kind": "radam"},
+    {"kind": "adamax"},
+    {"kind": "adagrad", "lr_decay": 0.1},
+    {"kind": "adadelta"},
+    {"kind": "rmsprop", "momentum": 0.5, "centered": True},
+    {"kind": "sgd", "momentum": 0.9, "nesterov": True},
+    {"kind": "adafactor"},
+]
 
 
 @pytest.fixture
 def table(tmp_path):
     return make_table(tmp_path)
-
-
-def make_trained_rater(adapt=adapt_full, **options):
-    encoder = make_encoder()
-    torch.manual_seed(2)
-    adapt(encoder)
-    freeze_unused(encoder, options.get("layers", "last"))
-    return make_rater(encoder=encoder, **options)
-
-
-def make_sets(table, rater):
-    train = table.select([True] * 6 + [False] * 2)
-    validation = table.select([False] * 4 + [True] * 4)
-    return RecordingDataset(train, rater.preprocessing), RecordingDataset(validation, rater.preprocessing)
-
-
-def state_of(rater):
-    return {name: value.clone() for name, value in rater.state_dict().items()}
-
-
-def moved(before, rater):
-    return {name for name, value in rater.state_dict().items() if not torch.equal(before[name], value)}
-
-
-class SignalAt(Progress):
-    """Sends this process a signal after some steps."""
-
-    def __init__(self, step, number=signal.SIGTERM):
-        self.left = step
-        self.number = number
-
-    def advance(self, note=""):
-        self.left -= 1
-        if self.left == 0:
-            os.kill(os.getpid(), self.number)
 
 
 def test_the_loss_falls_on_eight_recordings_twice_identically(table):
@@ -130,6 +102,15 @@ def test_what_is_added_to_the_encoder_has_its_own_rate(adapt):
     assert {group["lr"] for name, group in of.items() if not name.startswith("encoder.")} == {1.0}
 
 
+def test_a_learned_mix_has_its_own_rate_if_it_is_given_one():
+    rater = make_trained_rater(layers="weighted")
+    for given, expected in ((None, 1.0), (5.0, 5.0)):
+        of = groups_of(rater, mix_learning_rate=given)
+        assert of["layer_mix.logits"]["lr"] == expected
+        assert of["head.outputs.0.latent.weight"]["lr"] == 1.0
+        assert sorted(of) == sorted(name for name, each in rater.named_parameters() if each.requires_grad)
+
+
 def test_factors_and_prompts_do_not_decay():
     for adapt in (adapt_ia3, adapt_soft_prompt):
         of = groups_of(make_trained_rater(adapt))
@@ -153,10 +134,7 @@ def test_accumulated_batches_give_the_step_of_one_batch(table):
     weights = []
     # a frozen encoder and no dropout: the two ways differ in nothing but the batching
     for batch_seconds, accumulate in ((30, 1), (0.5, 100)):
-        rater = make_trained_rater(adapt_frozen)
-        for module in rater.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
+        rater = without_dropout(make_trained_rater(adapt_frozen))
         train, validation = make_sets(table, rater)
         fit(rater, train, validation, settings(epochs=1, batch_seconds=batch_seconds, accumulate=accumulate), seed=0)
         weights.append(state_of(rater))
@@ -201,6 +179,16 @@ def test_early_stopping_waits_for_its_patience(table):
     assert (len(result.history), result.best_epoch, result.stopped) == (3, 1, "no improvement for 2 epochs")
 
 
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+def test_the_best_epoch_by_a_metric_is_the_first_with_its_best_value(table, metric):
+    rater = make_trained_rater(adapt_frozen)
+    watching = settings(epochs=5, learning_rate=0.3, early_stopping=EarlyStopping(metric=metric.name, patience=9))
+    result = fit(rater, *make_sets(table, rater), watching, seed=4)
+    values = [row[f"validation_{metric.name}"] for row in result.history]
+    best = (max if metric.better == "higher" else min)(values)
+    assert result.best_epoch == values.index(best) + 1
+
+
 def test_without_a_validation_part_the_last_epoch_is_the_best(table):
     rater = make_trained_rater()
     train, _ = make_sets(table, rater)
@@ -224,8 +212,9 @@ def test_frozen_encoder_keeps_its_bytes_and_its_mode(table):
         (adapt_full, {"unfreeze_every": 1, "layer_decay": 0.5}),
         (lambda e: adapt_lora(e, rank=2, dropout=0.2), {"unfreeze_every": 2}),
         (lambda e: adapt_adalora(e, rank=1, start_rank=3), {}),
+        *((lambda e: adapt_partial(e, last=1), {"optimizer": each}) for each in OPTIONS),
     ],
-    ids=["full", "gradual", "lora", "adalora"],
+    ids=["full", "gradual", "lora", "adalora", *(each["kind"] for each in OPTIONS)],
 )
 def test_a_stopped_training_resumes_to_the_same_weights(table, tmp_path, adapt, changes):
     def train_once(folder, progress=None, resume=False):
@@ -404,12 +393,7 @@ def test_a_step_that_is_computed_in_pieces_is_the_same_step(accumulate, table, m
     results, sizes = [], []
     for seconds in (100.0, 0.5):
         monkeypatch.setattr("lalia.training.loop.CPU_PIECE_SECONDS", seconds)
-        rater = make_trained_rater()
-        for module in rater.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
-        for block in rater.encoder.blocks:
-            block.attention.dropout = 0.0
+        rater = without_dropout(make_trained_rater())
         sizes.append([])
         rater.register_forward_pre_hook(lambda _, given, seen=sizes[-1]: seen.append(len(given[0].n_samples)))
         once = settings(epochs=1, batch_seconds=1.5, accumulate=accumulate)

@@ -1,11 +1,39 @@
-"""Rates over the steps."""
+"""Which optimisers there are, and the rates over the steps."""
 
+import inspect
 import itertools
 import math
 
 import pytest
+import torch
+from pydantic import TypeAdapter
 
-from lalia.training.optimizer import rate_factor
+from lalia.settings import OptimizerSettings
+from lalia.training.optimizer import OPTIMIZERS, make_optimizer, rate_factor
+
+READ = TypeAdapter(OptimizerSettings).validate_python
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_an_optimizer_by_its_name_has_the_defaults_of_torch(kind):
+    options = READ(kind).model_dump()
+    assert options.pop("kind") == kind
+    defaults = inspect.signature(OPTIMIZERS[kind]).parameters
+    assert options == {name: defaults[name].default for name in options}
+
+
+def test_every_optimizer_of_the_settings_can_be_made():
+    kinds = [each.model_fields["kind"].default for each in OptimizerSettings.__origin__.__args__]
+    assert kinds == list(OPTIMIZERS)
+
+
+def test_the_options_reach_the_optimizer():
+    weight = torch.nn.Parameter(torch.zeros(1))
+    options = READ({"kind": "sgd", "momentum": 0.9, "nesterov": True}).model_dump()
+    optimizer = make_optimizer([{"params": [weight], "lr": 0.1, "weight_decay": 0.5}], **options)
+    (group,) = optimizer.param_groups
+    assert type(optimizer) is torch.optim.SGD
+    assert (group["momentum"], group["nesterov"], group["weight_decay"], group["lr"]) == (0.9, True, 0.5, 0.1)
 
 
 def factors(schedule: str, steps: int = 20, warmup: float = 0.1) -> list[float]:

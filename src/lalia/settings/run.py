@@ -15,17 +15,35 @@ from lalia.settings.base import (
 )
 from lalia.settings.data import AudioSettings, DataSettings, RandomSplit, SplitSettings
 from lalia.settings.model import ModelSettings
+from lalia.settings.optimizer import AdamWOptimizer, OptimizerSettings
 
 
 class EarlyStopping(Settings):
     """When to stop and which epoch is the best."""
 
-    metric: Literal["loss", "auc", "average_precision", "balanced_accuracy", "spearman", "pearson", "mae", "qwk"] = (
-        "loss"
-    )
-    """The validation quantity, a macro mean over traits where it is a metric."""
+    metric: Literal[
+        "loss",
+        "auc",
+        "average_precision",
+        "balanced_accuracy",
+        "accuracy",
+        "sensitivity",
+        "specificity",
+        "spearman",
+        "pearson",
+        "mae",
+        "qwk",
+    ] = "loss"
+    """The validation quantity: the loss, or any metric, as a mean over traits; the metric says which way is better."""
     patience: Count = 5
     """Stop after this many epochs without improvement."""
+
+
+class EmaSettings(Settings):
+    """An exponential moving average of the weights that train; it is what is validated and kept."""
+
+    decay: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.999
+    """How much of the average stays at each optimiser step; less in the first ones, (1 + n) / (10 + n) at step n."""
 
 
 class TrainSettings(Settings):
@@ -38,12 +56,16 @@ class TrainSettings(Settings):
     encoded as many at once as this holds."""
     accumulate: Count = 1
     """Batches per optimiser step."""
+    optimizer: OptimizerSettings = AdamWOptimizer()
+    """One of torch's; a name alone takes its defaults."""
     learning_rate: NotNegative = 1e-3
     """The rate of everything but the encoder."""
     encoder_learning_rate: NotNegative = 1e-5
     """The rate of the encoder's own weights, those that train."""
     adapter_learning_rate: NotNegative = 1e-3
     """The rate of adapters and soft prompts, which start from nothing as the head does."""
+    mix_learning_rate: NotNegative | None = None
+    """The rate of the weights of a learned mix of depths; null: ``learning_rate``."""
     layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """The rates in the encoder fall by this factor from each block to the one below it, and to the stem; 1: all are
     the same."""
@@ -51,7 +73,8 @@ class TrainSettings(Settings):
     """Gradual unfreezing: of what is to train in the encoder, the highest block begins, and the next one below joins
     after every so many epochs; null trains all from the start."""
     weight_decay: NotNegative = 0.01
-    """AdamW's decay, not on norms, biases and mixes."""
+    """The decay of weights, not of norms, biases and mixes; it is apart from the gradient with adamw, and where
+    ``decoupled_weight_decay`` says so."""
     schedule: Literal["cosine", "linear", "constant", "exponential"] = "cosine"
     """How the rates fall after the warm-up, counted in optimiser steps."""
     warmup: OpenFraction = 0.1
@@ -60,12 +83,15 @@ class TrainSettings(Settings):
     """The largest gradient norm; null clips nothing."""
     early_stopping: EarlyStopping | None = EarlyStopping()
     """Null trains all epochs and keeps the one with the lowest validation loss."""
+    ema: EmaSettings | None = None
+    """Null: the weights themselves are validated and kept."""
     workers: Annotated[int, Field(ge=0)] = 0
     """Processes that read ahead; 0 reads in a thread of this one."""
     gradient_checkpointing: bool = False
     """Whether the blocks that train are computed again in the backward pass: less memory, about a third more time."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """The arithmetic of the forward pass; bfloat16 needs hardware that has it."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """The arithmetic of the forward pass: 16 bits by autocast need hardware that has them; float16 scales the loss, so
+    that small gradients do not vanish. Weights stay float32."""
 
 
 class CacheSettings(Settings):
@@ -118,8 +144,18 @@ class RunSettings(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> "RunSettings":
-        if isinstance(self.model.adapt, AdaLoraAdapt) and self.train.unfreeze_every is not None:
-            raise ValueError("train.unfreeze_every does not go with adalora, which shares its ranks among all blocks")
+        if isinstance(self.model.adapt, AdaLoraAdapt):
+            if self.train.unfreeze_every is not None:
+                raise ValueError(
+                    "train.unfreeze_every does not go with adalora, which shares its ranks among all blocks"
+                )
+            if self.train.precision == "float16":
+                raise ValueError("train.precision: float16 does not go with adalora, whose ranks follow every gradient")
+            if self.train.ema is not None:
+                raise ValueError("train.ema does not go with adalora: ranks that fall would not fall in an average")
+        metric = self.train.early_stopping.metric if self.train.early_stopping else "loss"
+        if self.model.head.kind == "binary" and metric in ("mae", "qwk"):
+            raise ValueError(f"train.early_stopping.metric: {metric} needs levels, which a binary head does not give")
         if self.data.traits:  # else they are those of the table
             self.model.head.check_groups(self.data.traits)
         return self

@@ -2,7 +2,8 @@
 
 A checkpoint is a folder ``step-<number>`` with ``model.safetensors`` (everything of the rater), ``best.safetensors``
 (the best epoch's weights), ``optimizer.safetensors``, ``adaptation.safetensors`` (AdaLoRA's averages, else empty),
-``generators.safetensors`` (random states) and ``state.json``.
+``average.safetensors`` (the moving average of the weights, else empty), ``generators.safetensors`` (random states)
+and ``state.json``.
 It is written to a temporary folder and renamed; the last two are kept.
 """
 
@@ -42,6 +43,8 @@ class Position:
         best_epoch: the best epoch so far, 0 for none.
         best_value: its value of the chosen quantity.
         stale_epochs: epochs since then.
+        piece_seconds: of audio that is computed at once since memory ran out, None if it never did.
+        loss_scale: the state of what scales the loss for float16, else empty.
     """
 
     epoch: int = 1
@@ -54,6 +57,8 @@ class Position:
     best_epoch: int = 0
     best_value: float | None = None
     stale_epochs: int = 0
+    piece_seconds: float | None = None
+    loss_scale: dict[str, float] = field(default_factory=dict)
 
 
 def save_checkpoint(
@@ -64,6 +69,7 @@ def save_checkpoint(
     best: Mapping[str, Tensor],
     optimizer: torch.optim.Optimizer,
     adaptation: Mapping[str, Tensor],
+    average: Mapping[str, Tensor],
 ) -> Path:
     """Write a checkpoint into ``folder`` and delete all but the last two.
 
@@ -74,6 +80,7 @@ def save_checkpoint(
         best: the state of the best epoch, empty before the first.
         optimizer: its groups carry ``names``, the parameters' names.
         adaptation: what the adaptation itself keeps from step to step, mostly nothing.
+        average: the moving average of the weights, empty where there is none.
     """
     path = folder / f"step-{position.step:08d}"
     with replacing_folder(path) as temporary:
@@ -81,7 +88,8 @@ def save_checkpoint(
         save_file(_plain(best), temporary / "best.safetensors")
         save_file(_plain(_optimizer_state(optimizer)), temporary / "optimizer.safetensors")
         save_file(_plain(adaptation), temporary / "adaptation.safetensors")
-        save_file(_generator_states(), temporary / "generators.safetensors")
+        save_file(_plain(average), temporary / "average.safetensors")
+        save_file(generator_states(), temporary / "generators.safetensors")
         text = json.dumps(asdict(position), indent=2, allow_nan=False)
         (temporary / "state.json").write_text(text, encoding="utf-8")
     for old in sorted(folder.glob("step-*"))[:-KEPT]:
@@ -98,6 +106,7 @@ class Checkpoint:
     best: dict[str, Tensor]
     optimizer: dict[str, Tensor]
     adaptation: dict[str, Tensor]
+    average: dict[str, Tensor]
     generators: dict[str, Tensor]
 
 
@@ -113,7 +122,7 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
     for path in paths:
         try:
             position = Position(**json.loads((path / "state.json").read_text(encoding="utf-8")))
-            names = ("model", "best", "optimizer", "adaptation", "generators")
+            names = ("model", "best", "optimizer", "adaptation", "average", "generators")
             return Checkpoint(position, *(load_file(path / f"{name}.safetensors") for name in names))
         except (OSError, SafetensorError, ValueError, TypeError) as cause:
             logger.warning("Checkpoint %s cannot be read (%s); trying the one before.", path.name, cause)
@@ -138,9 +147,16 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Tens
         if name not in parameters:
             raise TrainingError(f"The checkpoint holds '{name}', which does not train. Train again with --overwrite.")
         parameter = parameters[name]
-        # AdamW counts its steps on the CPU
+        # optimisers count their steps on the CPU
         target = value if value.ndim == 0 else value.to(parameter.device)
         optimizer.state[parameter][quantity] = target
+
+
+def generator_states() -> dict[str, Tensor]:
+    """Return where torch's random generators are."""
+    states = {"cpu": torch.get_rng_state()}
+    states |= {f"cuda{i:03d}": torch.cuda.get_rng_state(i) for i in range(torch.cuda.device_count())}
+    return states
 
 
 def restore_generators(states: Mapping[str, Tensor]) -> None:
@@ -163,9 +179,3 @@ def _optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
             quantities: dict[str, Any] = optimizer.state.get(parameter, {})
             state |= {f"{name}|{quantity}": torch.as_tensor(value) for quantity, value in quantities.items()}
     return state
-
-
-def _generator_states() -> dict[str, Tensor]:
-    states = {"cpu": torch.get_rng_state()}
-    states |= {f"cuda{i:03d}": torch.cuda.get_rng_state(i) for i in range(torch.cuda.device_count())}
-    return states

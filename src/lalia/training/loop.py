@@ -4,13 +4,16 @@ import itertools
 import math
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils.memory import clear_device_cache
 from torch import Tensor
 
+from lalia.data.audio import Preprocessing
 from lalia.data.dataset import BucketedBatches, RecordingDataset
 from lalia.errors import Stopped, TrainingError, list_some
 from lalia.model.losses import rating_loss
@@ -19,13 +22,17 @@ from lalia.progress import Progress
 from lalia.settings import EarlyStopping, TrainSettings
 from lalia.training.checkpoint import (
     Position,
+    generator_states,
     load_checkpoint,
     restore_generators,
     restore_optimizer,
     save_checkpoint,
 )
+from lalia.training.ema import WeightAverage
 from lalia.training.interrupt import StopRequest, stop_requests
-from lalia.training.optimizer import parameter_groups, rate_factor
+from lalia.training.memory import ADVICE, PieceTooLarge, computing, smaller_piece, without_smaller_pieces
+from lalia.training.optimizer import make_optimizer, parameter_groups, rate_factor
+from lalia.training.precision import autocast, make_scaler
 from lalia.training.reader import InputReader, RatedInputs
 from lalia.training.unfreezing import GradualUnfreezing
 from lalia.training.validation import HIGHER_IS_BETTER, validate
@@ -36,7 +43,12 @@ CPU_PIECE_SECONDS = 16.0
 """Of audio in a forward and backward pass on a CPU: what fits its caches, and enough to keep it busy."""
 
 # with layer decay, the rate of the last block
-RATE_COLUMNS = {"rest": "learning_rate", "encoder": "encoder_learning_rate", "adapter": "adapter_learning_rate"}
+RATE_COLUMNS = {
+    "rest": "learning_rate",
+    "encoder": "encoder_learning_rate",
+    "adapter": "adapter_learning_rate",
+    "mix": "mix_learning_rate",
+}
 
 
 @dataclass(frozen=True)
@@ -47,8 +59,9 @@ class FitResult:
         history: a row per epoch: losses, validation metrics, rates, seconds.
         best_epoch: the epoch of the best weights, from 1.
         stopped: why training ended, in words.
-        best: the weights of the best epoch, those that can change.
-        last: those of the last epoch.
+        best: the weights of the best epoch, those that can change, or their average where there is one.
+        last: those of the last epoch, likewise.
+        batch_seconds: of audio that was computed at once, at most: that of the settings, or less if memory ran out.
     """
 
     history: tuple[Row, ...]
@@ -56,6 +69,7 @@ class FitResult:
     stopped: str
     best: dict[str, Tensor]
     last: dict[str, Tensor]
+    batch_seconds: float
 
 
 def fit(
@@ -74,7 +88,8 @@ def fit(
 
     The best epoch is the one with the lowest validation loss, or the best validation metric of
     ``settings.early_stopping``; without a validation part it is the last one. A value that is not a number is never
-    the best. Losses are averaged over the valid ratings of all batches of a step.
+    the best. Losses are averaged over the valid ratings of all batches of a step. Where memory runs out in a step, it
+    is done again in smaller pieces, and so are all that follow; the recordings of a step stay the same.
 
     Args:
         rater: adapted already: what has ``requires_grad`` trains.
@@ -88,7 +103,8 @@ def fit(
         progress: is told of each step and epoch.
 
     Raises:
-        TrainingError: if nothing trains, there is nothing to train on, or the loss is not finite.
+        TrainingError: if nothing trains, there is nothing to train on, the loss is not finite, or there is not enough
+            memory for one recording.
         Stopped: on Ctrl-C or SIGTERM, after the state is saved.
     """
     reader = reader or InputReader(rater, workers=settings.workers)
@@ -100,10 +116,12 @@ def fit(
             stopped = session.run(request)
     finally:
         session.unfreezing.end()
-    last = session.weights()
-    session.use_best()
+    with session.averaged():
+        last = session.weights()
+    best = session.best or last
+    session.use(best)
     position = session.position
-    return FitResult(tuple(position.history), position.best_epoch, stopped, session.best or last, last)
+    return FitResult(tuple(position.history), position.best_epoch, stopped, best, last, session.batch_seconds)
 
 
 class _Session:
@@ -125,6 +143,7 @@ class _Session:
             learning_rate=settings.learning_rate,
             encoder_learning_rate=settings.encoder_learning_rate,
             adapter_learning_rate=settings.adapter_learning_rate,
+            mix_learning_rate=settings.mix_learning_rate,
             weight_decay=settings.weight_decay,
             layer_decay=settings.layer_decay,
         )
@@ -137,17 +156,19 @@ class _Session:
         self.ranks = rater.encoder.ranks
         if self.ranks is not None and settings.unfreeze_every is not None:
             raise TrainingError("AdaLoRA shares its ranks among all blocks: train them all, with unfreeze_every null.")
-        rater.windows_at_once = max(1, int(settings.batch_seconds // train.preprocessing.window_seconds))
+        rater.windows_at_once = windows_within(settings.batch_seconds, train.preprocessing)
         rater.encoder.checkpoints_gradients = settings.gradient_checkpointing
         torch.manual_seed(seed)
         self.accelerator = Accelerator()
-        optimizer = torch.optim.AdamW(groups)
+        optimizer = make_optimizer(groups, **settings.optimizer.model_dump())
         self.rater, self.optimizer = self.accelerator.prepare(rater, optimizer)
+        self.scaler = make_scaler(self.accelerator.device, settings.precision)
         self.plain_rater: SpeechRater = self.accelerator.unwrap_model(self.rater)
         frozen = {name for name, _ in rater.named_parameters()} - self.changeable
         state = self.plain_rater.state_dict(keep_vars=True)
         self.changing = {name: value for name, value in state.items() if name not in frozen}
-        self.trainable = [each for name, each in rater.named_parameters() if name in self.changeable]
+        self.trainable = {name: each for name, each in rater.named_parameters() if name in self.changeable}
+        self.average = WeightAverage(self.trainable, settings.ema.decay) if settings.ema else None
         self.validation = validation
         self.settings = settings
         self.reader = reader
@@ -179,10 +200,15 @@ class _Session:
             return
         self.position = found.position
         self.best = found.best
+        self.plain_rater.windows_at_once = windows_within(self.batch_seconds, self.dataset.preprocessing)
         self._load_weights(found.model)
         restore_optimizer(self.optimizer, found.optimizer)
         if self.ranks is not None:
             self.ranks.restore(found.adaptation, self.steps)
+        if self.average is not None:
+            self.average.restore(found.average)
+        if self.position.loss_scale:
+            self.scaler.load_state_dict(self.position.loss_scale)
         restore_generators(found.generators)
         self.progress.say(f"Resuming in epoch {self.position.epoch}, after step {self.position.step}.")
 
@@ -207,11 +233,27 @@ class _Session:
         steps = self._steps_in(position.epoch)
         self.progress.start(f"epoch {position.epoch} of {self.settings.epochs}", steps)
         begun = time.perf_counter() - position.seconds
+        while position.batch < len(self.batches):
+            too_large = self._train_steps(request, begun)
+            if too_large:
+                self._compute_less_at_once(too_large)
+
+    def _train_steps(self, request: StopRequest, begun: float) -> list[int]:
+        """Take the steps that are left in the epoch; return the rows with which memory ran out before a step was done.
+
+        Such a step leaves nothing behind but incomplete gradients.
+        """
+        position = self.position
         steps_left = _in_groups(list(self.batches)[position.batch :], self.settings.accumulate)
         pieces = [[piece for batch in group for piece in self._pieces(batch)] for group in steps_left]
         inputs = self.reader.read(self.dataset, itertools.chain.from_iterable(pieces))
         for group, of_group in zip(steps_left, pieces, strict=True):
-            self._step(list(itertools.islice(inputs, len(of_group))))
+            generators = generator_states()
+            try:
+                self._step(list(itertools.islice(inputs, len(of_group))))
+            except PieceTooLarge as error:
+                restore_generators(generators)
+                return error.rows
             position.batch += len(group)
             position.step += 1
             position.seconds = time.perf_counter() - begun
@@ -219,12 +261,36 @@ class _Session:
             # after the last step the epoch is ended first, so that a resumed run validates it only once
             if request.signal_number and position.batch < len(self.batches):
                 self._save_or_stop(request)
+        return []
+
+    def _compute_less_at_once(self, rows: list[int]) -> None:
+        """Compute less audio at once from here on, after memory ran out with some recordings."""
+        self.optimizer.zero_grad()
+        clear_device_cache(garbage_collection=True)
+        rater, position, preprocessing = self.plain_rater, self.position, self.dataset.preprocessing
+        assert rater.windows_at_once is not None
+        seconds = [self.dataset.seconds[row] for row in rows]
+        where = f"in epoch {position.epoch}, step {position.step + 1}"
+        position.piece_seconds = smaller_piece(seconds, rater.windows_at_once, preprocessing)
+        if position.piece_seconds is None:
+            name = self.dataset.recordings[rows[0]]
+            raise TrainingError(f"Memory ran out {where}, with recording '{name}' alone ({seconds[0]:.1f} s). {ADVICE}")
+        rater.windows_at_once = windows_within(position.piece_seconds, preprocessing)
+        self.progress.say(
+            f"Memory ran out {where}: from here on at most {position.piece_seconds:.1f} s of audio are computed at"
+            " once. The recordings of a step stay the same."
+        )
+
+    @property
+    def batch_seconds(self) -> float:
+        """The seconds of audio that are computed at once, at most, if no recording alone is longer."""
+        return self.position.piece_seconds or self.settings.batch_seconds
 
     def _pieces(self, batch: list[int]) -> list[list[int]]:
         """Return the rows of a batch as they are computed: on a CPU a few at a time, which is faster and takes less."""
-        if self.accelerator.device.type != "cpu" or self.reader.gives_vectors(self.dataset):
-            return [batch]
-        return split_rows(batch, self.dataset.seconds, CPU_PIECE_SECONDS)
+        is_fast = self.accelerator.device.type != "cpu" or self.reader.gives_vectors(self.dataset)
+        most = min(math.inf if is_fast else CPU_PIECE_SECONDS, self.position.piece_seconds or math.inf)
+        return split_rows(batch, self.dataset.seconds, most)
 
     def _step(self, group: Sequence[RatedInputs]) -> None:
         """Take one optimiser step on the mean loss over all valid ratings of the batches."""
@@ -234,17 +300,26 @@ class _Session:
         for parameter_group in self.optimizer.param_groups:
             parameter_group["lr"] = parameter_group["base_rate"] * factor
         counts = [int((~batch.ratings.isnan()).sum()) for batch in group]
-        for batch, n_ratings in zip(group, counts, strict=True):
-            loss = self._loss_sum(batch.to(self.accelerator.device))
-            self._note_loss(loss.detach(), n_ratings, batch.rows)
-            self.accelerator.backward(loss / sum(counts))
+        losses = []
+        for batch in group:
+            with computing(batch.rows.tolist()):
+                loss = self._loss_sum(batch.to(self.accelerator.device))
+                losses.append(loss.detach())
+                self.accelerator.backward(self.scaler.scale(loss / sum(counts)))
+        for loss, n_ratings, batch in zip(losses, counts, group, strict=True):
+            self._note_loss(loss, n_ratings, batch.rows)
         if self.ranks is not None:
-            self.accelerator.backward(self.ranks.penalty())
+            self.accelerator.backward(self.scaler.scale(self.ranks.penalty()))
+        self.scaler.unscale_(self.optimizer.optimizer)
         if self.settings.clip_norm is not None:
-            self.accelerator.clip_grad_norm_(self.trainable, self.settings.clip_norm)
-        self.optimizer.step()
+            self.accelerator.clip_grad_norm_(self.trainable.values(), self.settings.clip_norm)
+        with without_smaller_pieces("the step of the optimiser", ADVICE):
+            self.scaler.step(self.optimizer.optimizer)
+            self.scaler.update()
         if self.ranks is not None:
             self.ranks.after_step(self.position.step, self.steps)
+        if self.average is not None:
+            self.average.update(self.position.step)
         self.optimizer.zero_grad()
 
     def _note_loss(self, loss: Tensor, n_ratings: int, rows: Tensor) -> None:
@@ -269,8 +344,7 @@ class _Session:
             self.position.n_ratings += n_ratings
 
     def _loss_sum(self, batch: RatedInputs) -> Tensor:
-        bfloat16 = self.settings.precision == "bfloat16"
-        with torch.autocast(self.accelerator.device.type, dtype=torch.bfloat16, enabled=bfloat16):
+        with autocast(self.accelerator.device, self.settings.precision):
             raw = self.rater(batch.inputs)
         losses, _ = rating_loss(self.plain_rater.head, raw.float(), batch.ratings)
         return losses.sum()
@@ -281,10 +355,12 @@ class _Session:
         position = self.position
         row: Row = {"epoch": position.epoch, "train_loss": position.loss_sum / position.n_ratings}
         if len(self.validation):
-            row |= validate(self.plain_rater, self.validation, self.settings, self.reader)
+            with self.averaged(), without_smaller_pieces("validation", "Lower train.batch_seconds."):
+                row |= validate(self.plain_rater, self.validation, self.settings, self.reader)
         for part, column in RATE_COLUMNS.items():
             rates = [group["lr"] for group in self.optimizer.param_groups if group["part"] == part]
             row[column] = max(rates, default=None)
+        row["batch_seconds"] = self.batch_seconds
         row["seconds"] = round(position.seconds, 3)
         row["audio_seconds_per_second"] = round(sum(self.dataset.seconds) / max(position.seconds, 1e-9), 1)
         value = _watched(row, self.settings.early_stopping)
@@ -292,7 +368,8 @@ class _Session:
         row["is_best"] = improves
         if improves:
             position.best_epoch, position.best_value, position.stale_epochs = position.epoch, value, 0
-            self.best = self.weights()
+            with self.averaged():
+                self.best = self.weights()
         elif value is not None:
             position.stale_epochs += 1
         position.history.append(row)
@@ -303,6 +380,7 @@ class _Session:
     def _save_or_stop(self, request: StopRequest) -> None:
         self._read_losses()
         if self.checkpoints is not None:
+            self.position.loss_scale = self.scaler.state_dict()
             save_checkpoint(
                 self.checkpoints,
                 self.position,
@@ -310,16 +388,20 @@ class _Session:
                 best=self.best,
                 optimizer=self.optimizer.optimizer,
                 adaptation={} if self.ranks is None else self.ranks.state(),
+                average={} if self.average is None else self.average.state(),
             )
         if request.signal_number:
             saved = "The state is saved: go on with --resume." if self.checkpoints else "No state was saved."
             raise Stopped(f"Stopped in epoch {self.position.epoch}. {saved}", request.signal_number)
 
-    def use_best(self) -> None:
-        """Leave the rater with its best weights, in eval mode."""
-        if self.best:
-            self._load_weights(self.best)
+    def use(self, weights: dict[str, Tensor]) -> None:
+        """Leave the rater with some weights, in eval mode."""
+        self._load_weights(weights)
         self.plain_rater.eval()
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Give the rater the average of its weights for a while, where there is one."""
+        return nullcontext() if self.average is None else self.average.in_place()
 
     def weights(self) -> dict[str, Tensor]:
         """Copy all that training can change: trainable parameters and buffers."""
@@ -329,6 +411,11 @@ class _Session:
         unexpected = self.plain_rater.load_state_dict(weights, strict=False).unexpected_keys
         if unexpected:
             raise TrainingError(f"The checkpoint holds unknown weights: {list_some(unexpected)}.")
+
+
+def windows_within(seconds: float, preprocessing: Preprocessing) -> int:
+    """Return how many windows are in some seconds of audio, at least one."""
+    return max(1, int(seconds // preprocessing.window_seconds))
 
 
 def unread_losses(device: torch.device) -> int:
@@ -349,10 +436,10 @@ def split_rows(rows: Sequence[int], seconds: Sequence[float], most: float) -> li
         [[3], [0, 1], [2]]
     """
     pieces: list[list[int]] = []
-    total = math.inf
+    total = 0.0
     for row in rows:
         total += seconds[row]
-        if total > most:
+        if not pieces or total > most:
             pieces.append([])
             total = seconds[row]
         pieces[-1].append(row)

@@ -1,9 +1,10 @@
-"""What the optimiser is given: parameter groups with their rates, and how the rates change over the steps."""
+"""The optimiser: which ones there are, parameter groups with their rates, how the rates change over the steps."""
 
 import math
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from lalia.model.encoders.module_tree import added_parameters
@@ -11,8 +12,38 @@ from lalia.model.rater import SpeechRater
 
 Schedule = Literal["cosine", "linear", "constant", "exponential"]
 
+OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+    "adamw": torch.optim.AdamW,
+    "adam": torch.optim.Adam,
+    "nadam": torch.optim.NAdam,
+    "radam": torch.optim.RAdam,
+    "adamax": torch.optim.Adamax,
+    "adagrad": torch.optim.Adagrad,
+    "adadelta": torch.optim.Adadelta,
+    "rmsprop": torch.optim.RMSprop,
+    "sgd": torch.optim.SGD,
+    "adafactor": torch.optim.Adafactor,
+}
+"""Those of torch that take a step from one gradient and have a learning rate to be scheduled."""
+
 # an exponential schedule ends at this share of its highest rate
 EXPONENTIAL_END = 0.01
+
+
+def make_optimizer(groups: list[dict[str, object]], *, kind: str, **options: Any) -> torch.optim.Optimizer:
+    """Return an optimiser of torch.
+
+    Args:
+        groups: of ``parameter_groups``.
+        kind: a name in ``OPTIMIZERS``.
+        options: of that class, such as ``momentum=0.9``.
+
+    Example:
+        >>> weight = nn.Parameter(torch.zeros(2))
+        >>> type(make_optimizer([{"params": [weight], "lr": 0.1}], kind="sgd", momentum=0.9)).__name__
+        'SGD'
+    """
+    return OPTIMIZERS[kind](groups, **options)
 
 
 def parameter_groups(
@@ -22,6 +53,7 @@ def parameter_groups(
     encoder_learning_rate: float,
     weight_decay: float,
     adapter_learning_rate: float | None = None,
+    mix_learning_rate: float | None = None,
     layer_decay: float = 1.0,
 ) -> list[dict[str, object]]:
     """Sort every trainable parameter into exactly one group of the optimiser.
@@ -33,17 +65,19 @@ def parameter_groups(
         rater: what has ``requires_grad`` trains.
         learning_rate: of all but the encoder.
         encoder_learning_rate: of the encoder's own weights.
-        weight_decay: AdamW's.
+        weight_decay: of weights.
         adapter_learning_rate: of what was added to the encoder; None takes ``learning_rate``.
+        mix_learning_rate: of a learned mix of depths; None takes ``learning_rate``.
         layer_decay: the rate in the encoder at depth d is multiplied by this to the power of ``n_blocks`` - d.
 
     Returns:
-        Groups with ``params``, ``names``, ``lr``, ``base_rate``, ``part`` (encoder, adapter or rest) and
+        Groups with ``params``, ``names``, ``lr``, ``base_rate``, ``part`` (encoder, adapter, mix or rest) and
         ``weight_decay``, the highest depth first.
     """
     rates = {
         "encoder": encoder_learning_rate,
         "adapter": learning_rate if adapter_learning_rate is None else adapter_learning_rate,
+        "mix": learning_rate if mix_learning_rate is None else mix_learning_rate,
         "rest": learning_rate,
     }
     encoder = rater.encoder
@@ -56,6 +90,8 @@ def parameter_groups(
     grouped: dict[tuple[str, float, float], list[tuple[str, nn.Parameter]]] = {}
     for name, parameter in _trainable(rater):
         part = "adapter" if name in added else "encoder" if name in depth_of else "rest"
+        if name.startswith("layer_mix."):
+            part = "mix"
         below_the_last = encoder.n_blocks - depth_of.get(name, encoder.n_blocks)
         rate = rates[part] * layer_decay**below_the_last
         decay = weight_decay if _is_weight(name, parameter) else 0.0

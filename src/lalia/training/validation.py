@@ -11,6 +11,7 @@ from lalia.model.losses import rating_loss
 from lalia.model.rater import SpeechRater
 from lalia.scale import Scale
 from lalia.settings import TrainSettings
+from lalia.training.precision import autocast
 from lalia.training.reader import InputReader
 
 HIGHER_IS_BETTER = {metric.name for metric in METRICS if metric.better == "higher"}
@@ -41,8 +42,7 @@ def validate(
     reader = reader or InputReader(rater, workers=settings.workers)
     for batch in reader.read(dataset, batches):
         on_device = batch.to(device)
-        bfloat16 = settings.precision == "bfloat16"
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16):
+        with autocast(device, settings.precision):
             raw = rater(on_device.inputs)
         losses, has_rating = rating_loss(rater.head, raw.float(), on_device.ratings)
         loss_sum += float(losses.sum())
