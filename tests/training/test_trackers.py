@@ -121,6 +121,5 @@ def test_a_missing_package_names_its_line(monkeypatch):
     with pytest.raises(ConfigError) as caught:
         check_trackers(["tensorboard", "wandb"])
     assert str(caught.value) == (
-        "train.trackers names wandb, which is not installed. Install it with: pip install wandb "
-        "(or all of them: pip install 'lalia[track]'), or take it out."
+        "train.trackers names wandb, which is not installed. Install it with: pip install wandb, or take it out."
     )

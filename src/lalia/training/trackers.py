@@ -25,8 +25,8 @@ def check_trackers(names: Sequence[str]) -> None:
     for name in names:
         if find_spec(name) is None:
             raise ConfigError(
-                f"train.trackers names {name}, which is not installed. Install it with: pip install {name} "
-                "(or all of them: pip install 'lalia[track]'), or take it out."
+                f"train.trackers names {name}, which is not installed. Install it with: pip install {name}, "
+                "or take it out."
             )
 
 
