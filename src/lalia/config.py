@@ -106,7 +106,7 @@ def identity_json(settings: RunSettings) -> str:
     for key in ("download_dir", "keep_download", "start_from", "head_from"):
         values["model"].pop(key)
     values["split"].pop("path", None)
-    for key in ("workers", "gradient_checkpointing"):
+    for key in ("workers", "gradient_checkpointing", "trackers"):
         values["train"].pop(key)
     values["model"].pop("save_encoder")
     return json.dumps(values, sort_keys=True, allow_nan=False)

@@ -32,6 +32,7 @@ from lalia.run_folder import open_run_folder, read_manifest, read_run, run_path,
 from lalia.settings import RunSettings
 from lalia.training.loop import FitResult, fit
 from lalia.training.reader import InputReader, open_reader
+from lalia.training.trackers import Trackers, check_trackers
 
 
 def train(
@@ -51,6 +52,7 @@ def train(
     """
     progress = progress or Progress()
     begun = time.perf_counter()
+    check_trackers(settings.train.trackers)
     prepared = prepare(settings, progress)
     start = _start_hashes(settings)
     folder = run_path(settings, "\n".join([prepared.data_hash, prepared.split.sha256, *start]))
@@ -78,7 +80,18 @@ def train(
 
     reader = open_reader(prepared.rater, settings.cache, workers=settings.train.workers)
     result = fit_prepared(
-        settings, prepared, reader=reader, checkpoints=folder / "checkpoints", resume=resume, progress=progress
+        settings,
+        prepared,
+        reader=reader,
+        checkpoints=folder / "checkpoints",
+        resume=resume,
+        progress=progress,
+        trackers=Trackers(
+            settings.train.trackers,
+            folder / "trackers",
+            run=folder.name,
+            settings=settings.model_dump(mode="json"),
+        ),
     )
     _write_history(result, folder)
     _save_last(prepared.rater, result, folder, settings)
@@ -137,6 +150,7 @@ def fit_prepared(
     checkpoints: Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
+    trackers: Trackers | None = None,
 ) -> FitResult:
     """Train the rater of a prepared run on its training part; nothing else is written or evaluated.
 
@@ -147,6 +161,7 @@ def fit_prepared(
         checkpoints: the folder for the training state; None writes none.
         resume: go on from the newest checkpoint there, if any.
         progress: is told what happens.
+        trackers: get the rows of the history.
 
     Raises:
         SplitError: if the training part has no rated recording.
@@ -171,6 +186,7 @@ def fit_prepared(
         checkpoints=checkpoints,
         resume=resume,
         progress=progress,
+        trackers=trackers,
     )
 
 

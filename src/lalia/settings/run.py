@@ -85,6 +85,8 @@ class TrainSettings(Settings):
     """Null trains all epochs and keeps the one with the lowest validation loss."""
     ema: EmaSettings | None = None
     """Null: the weights themselves are validated and kept."""
+    trackers: tuple[Literal["tensorboard", "mlflow", "wandb", "trackio"], ...] = ()
+    """Experiment trackers that get the values of ``history.csv`` too, kept in the run's folder."""
     workers: Annotated[int, Field(ge=0)] = 0
     """Processes that read ahead; 0 reads in a thread of this one."""
     gradient_checkpointing: bool = False

@@ -34,6 +34,7 @@ from lalia.training.memory import ADVICE, PieceTooLarge, computing, smaller_piec
 from lalia.training.optimizer import make_optimizer, parameter_groups, rate_factor
 from lalia.training.precision import autocast, make_scaler
 from lalia.training.reader import InputReader, RatedInputs
+from lalia.training.trackers import Trackers
 from lalia.training.unfreezing import GradualUnfreezing
 from lalia.training.validation import HIGHER_IS_BETTER, validate
 
@@ -83,6 +84,7 @@ def fit(
     checkpoints: Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
+    trackers: Trackers | None = None,
 ) -> FitResult:
     """Train a rater and leave it with the weights of its best epoch.
 
@@ -101,6 +103,7 @@ def fit(
         checkpoints: a folder for the training state, written after each epoch and on a signal; None writes none.
         resume: go on from the newest checkpoint there, if any.
         progress: is told of each step and epoch.
+        trackers: get the rows of the history.
 
     Raises:
         TrainingError: if nothing trains, there is nothing to train on, the loss is not finite, or there is not enough
@@ -108,13 +111,16 @@ def fit(
         Stopped: on Ctrl-C or SIGTERM, after the state is saved.
     """
     reader = reader or InputReader(rater, workers=settings.workers)
-    session = _Session(rater, train, validation, settings, seed, reader, checkpoints, progress or Progress())
+    trackers = trackers or Trackers()
+    session = _Session(rater, train, validation, settings, seed, reader, checkpoints, progress or Progress(), trackers)
     if resume:
         session.restore()
     try:
+        trackers.begin(session.position.history)
         with stop_requests() as request:
             stopped = session.run(request)
     finally:
+        trackers.finish()
         session.unfreezing.end()
     with session.averaged():
         last = session.weights()
@@ -137,6 +143,7 @@ class _Session:
         reader: InputReader,
         checkpoints: Path | None,
         progress: Progress,
+        trackers: Trackers,
     ) -> None:
         groups = parameter_groups(
             rater,
@@ -174,6 +181,7 @@ class _Session:
         self.reader = reader
         self.checkpoints = checkpoints
         self.progress = progress
+        self.trackers = trackers
         self.dataset = train
         self.batches = BucketedBatches(
             train.recordings,
@@ -375,6 +383,7 @@ class _Session:
         position.history.append(row)
         position.epoch += 1
         position.batch, position.loss_sum, position.n_ratings, position.seconds = 0, 0.0, 0, 0.0
+        self.trackers.log(row)
         self.progress.say(_in_words(row))
 
     def _save_or_stop(self, request: StopRequest) -> None:
