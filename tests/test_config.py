@@ -366,3 +366,17 @@ def test_augmentation_makes_another_run(run_yaml):
         for augment in ("[]", "[noise]", "{views: 2, apply: [noise]}")
     )
     assert len({plain, noisy, viewed}) == 3
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["model.head=regression", "train.loss.focal_gamma=2"], "are for binary and ordinal heads"),
+        (["train.loss.regression=absolute"], "needs model.head.kind regression"),
+        (["data.traits=[slow]", "train.loss.trait_weights={fast: 2}"], "['fast'] are no traits of data.traits"),
+    ],
+)
+def test_a_loss_that_does_not_fit_is_refused(run_yaml, overrides, said):
+    with pytest.raises(ConfigError) as caught:
+        load_config(run_yaml, overrides)
+    assert said in str(caught.value)

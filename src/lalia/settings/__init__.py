@@ -38,6 +38,7 @@ from lalia.settings.head import (
     StatisticsPooling,
     TransformerSettings,
 )
+from lalia.settings.loss import LossSettings
 from lalia.settings.model import ModelSettings, RandomEncoder
 from lalia.settings.run import CacheSettings, EarlyStopping, ProbeSettings, ReportSettings, RunSettings, TrainSettings
 
@@ -65,6 +66,7 @@ __all__ = [
     "LastBlocks",
     "LongRaters",
     "LoraAdapt",
+    "LossSettings",
     "MaxPooling",
     "MeanPooling",
     "ModelSettings",

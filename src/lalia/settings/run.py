@@ -14,6 +14,8 @@ from lalia.settings.base import (
     Settings,
 )
 from lalia.settings.data import AudioSettings, DataSettings, RandomSplit, SplitSettings
+from lalia.settings.head import RegressionHead
+from lalia.settings.loss import LossSettings
 from lalia.settings.model import ModelSettings
 
 
@@ -58,6 +60,7 @@ class TrainSettings(Settings):
     """The share of steps in which the rates rise."""
     clip_norm: Positive | None = 1.0
     """The largest gradient norm; null clips nothing."""
+    loss: LossSettings = LossSettings()
     early_stopping: EarlyStopping | None = EarlyStopping()
     """Null trains all epochs and keeps the one with the lowest validation loss."""
     workers: Annotated[int, Field(ge=0)] = 0
@@ -120,6 +123,15 @@ class RunSettings(Settings):
     def _check(self) -> "RunSettings":
         if isinstance(self.model.adapt, AdaLoraAdapt) and self.train.unfreeze_every is not None:
             raise ValueError("train.unfreeze_every does not go with adalora, which shares its ranks among all blocks")
+        loss = self.train.loss
+        if isinstance(self.model.head, RegressionHead):
+            if loss.focal_gamma or loss.label_smoothing:
+                raise ValueError("train.loss: focal_gamma and label_smoothing are for binary and ordinal heads")
+        elif loss.regression != "squared":
+            raise ValueError(f"train.loss.regression {loss.regression} needs model.head.kind regression")
+        unknown = [trait for trait in loss.trait_weights if self.data.traits and trait not in self.data.traits]
+        if unknown:
+            raise ValueError(f"train.loss.trait_weights: {unknown} are no traits of data.traits")
         if self.data.traits:  # else they are those of the table
             self.model.head.check_groups(self.data.traits)
         return self

@@ -11,9 +11,9 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from lalia.build import build_loss
 from lalia.data.dataset import BucketedBatches, RecordingDataset
 from lalia.errors import Stopped, TrainingError, list_some
-from lalia.model.losses import rating_loss
 from lalia.model.rater import SpeechRater
 from lalia.progress import Progress
 from lalia.settings import EarlyStopping, TrainSettings
@@ -148,6 +148,7 @@ class _Session:
         state = self.plain_rater.state_dict(keep_vars=True)
         self.changing = {name: value for name, value in state.items() if name not in frozen}
         self.trainable = [each for name, each in rater.named_parameters() if name in self.changeable]
+        self.loss = build_loss(settings.loss, rater, torch.tensor(train.ratings)).to(self.accelerator.device)
         self.validation = validation
         self.settings = settings
         self.reader = reader
@@ -272,7 +273,7 @@ class _Session:
         bfloat16 = self.settings.precision == "bfloat16"
         with torch.autocast(self.accelerator.device.type, dtype=torch.bfloat16, enabled=bfloat16):
             raw = self.rater(batch.inputs)
-        losses, _ = rating_loss(self.plain_rater.head, raw.float(), batch.ratings)
+        losses, _ = self.loss(self.plain_rater.head, raw.float(), batch.ratings)
         return losses.sum()
 
     def _end_epoch(self) -> None:
@@ -281,7 +282,7 @@ class _Session:
         position = self.position
         row: Row = {"epoch": position.epoch, "train_loss": position.loss_sum / position.n_ratings}
         if len(self.validation):
-            row |= validate(self.plain_rater, self.validation, self.settings, self.reader)
+            row |= validate(self.plain_rater, self.validation, self.settings, self.reader, self.loss)
         for part, column in RATE_COLUMNS.items():
             rates = [group["lr"] for group in self.optimizer.param_groups if group["part"] == part]
             row[column] = max(rates, default=None)
