@@ -405,3 +405,17 @@ def test_a_binary_head_is_not_stopped_by_a_metric_of_levels(run_yaml):
 def test_adalora_takes_no_moving_average(run_yaml):
     with pytest.raises(ConfigError, match=r"train\.ema does not go with adalora: ranks that fall would not fall"):
         load_config(run_yaml, ["model.adapt=adalora", "train.ema={decay: 0.99}"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["model.head=regression", "train.loss.focal_gamma=2"], "are for binary and ordinal heads"),
+        (["train.loss.regression=absolute"], "needs model.head.kind regression"),
+        (["data.traits=[slow]", "train.loss.trait_weights={fast: 2}"], "['fast'] are no traits of data.traits"),
+    ],
+)
+def test_a_loss_that_does_not_fit_is_refused(run_yaml, overrides, said):
+    with pytest.raises(ConfigError) as caught:
+        load_config(run_yaml, overrides)
+    assert said in str(caught.value)

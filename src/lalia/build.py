@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lalia.config import load_config
 from lalia.data.audio import Preprocessing
 from lalia.data.augment import Augmentation, Step
-from lalia.errors import ModelError, list_some
+from lalia.errors import ConfigError, ModelError, list_some, suggest
 from lalia.model.adapt import Adaptation, adapt_frozen, adapt_full, adapt_partial, freeze_unused
 from lalia.model.adapters import adapt_adalora, adapt_ia3, adapt_lora, adapt_soft_prompt
 from lalia.model.encoders.base import SpeechEncoder
@@ -17,6 +18,7 @@ from lalia.model.encoders.load import load_encoder
 from lalia.model.heads import Head, build_head
 from lalia.model.inputs import Windows
 from lalia.model.layer_mix import build_layer_mix
+from lalia.model.losses import RatingLoss, weigh_ratings
 from lalia.model.pooling import Pooling, build_pooling
 from lalia.model.rater import SpeechRater
 from lalia.model.saved_head import read_head
@@ -33,6 +35,7 @@ from lalia.settings import (
     IA3Adapt,
     LastBlocks,
     LoraAdapt,
+    LossSettings,
     PartialAdapt,
     RandomEncoder,
     RunSettings,
@@ -162,6 +165,29 @@ def _build_head(asked: HeadSettings, traits: Sequence[str], scale: Scale, poolin
         scale=scale,
         **asked.model_dump() | {"groups": groups},
     )
+
+
+def build_loss(settings: LossSettings, rater: SpeechRater, ratings: Tensor) -> RatingLoss:
+    """Say what training minimises.
+
+    Args:
+        settings: of the loss.
+        rater: that trains.
+        ratings: of the training part, NaN where missing, shape (recordings, traits).
+
+    Raises:
+        ConfigError: if a weight is given for what is no trait.
+    """
+    unknown = [trait for trait in settings.trait_weights if trait not in rater.traits]
+    if unknown:
+        hint = suggest(unknown[0], rater.traits)
+        raise ConfigError(f"train.loss.trait_weights: {list_some(unknown)} is no trait.{hint}")
+    by_level = settings.level_weights == "inverse_frequency"
+    weights = None
+    if settings.trait_weights or by_level:
+        per_trait = torch.tensor([settings.trait_weights.get(trait, 1.0) for trait in rater.traits])
+        weights = weigh_ratings(rater.head, ratings, per_trait, by_level=by_level)
+    return RatingLoss(settings.regression, settings.focal_gamma, settings.label_smoothing, weights)
 
 
 def build_preprocessing(audio: AudioSettings, encoder: SpeechEncoder) -> Preprocessing:

@@ -10,7 +10,7 @@ from lalia.scale import Scale
 
 SCALE = Scale((1, 2, 3, 4), present_from=2)
 NAN = torch.nan
-HEADS = [("binary", ""), ("ordinal", "cumulative"), ("ordinal", "corn"), ("regression", "")]
+HEADS = [("binary", ""), ("ordinal", "cumulative"), ("ordinal", "coral"), ("ordinal", "corn"), ("regression", "")]
 # the first trait is rated 1, 1, 2, 4, the second once, the third never
 RATINGS = torch.tensor([[1.0, 3.0, NAN], [1.0, NAN, NAN], [2.0, NAN, NAN], [4.0, NAN, NAN]])
 
@@ -268,7 +268,7 @@ def test_dropout_is_off_in_eval_mode():
     ("settings", "message"),
     [
         ({"kind": "ordnial"}, r"Unknown head 'ordnial'. Did you mean 'ordinal'\? Choose from binary, ordinal"),
-        ({"method": "coral"}, r"Unknown ordinal method 'coral'.* Choose from cumulative, corn"),
+        ({"method": "corl"}, r"Unknown ordinal method 'corl'.* Choose from cumulative, coral, corn"),
         ({"activation": "glue"}, r"Unknown activation 'glue'. Did you mean 'gelu'\?"),
         ({"groups": {"voice": [0]}}, "Each of the traits 0 to 2 belongs in exactly one group"),
     ],

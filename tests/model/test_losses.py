@@ -9,7 +9,7 @@ from lalia.scale import Scale
 
 SCALE = Scale((1, 2, 3, 4), present_from=3)
 NAN = torch.nan
-HEADS = [("binary", ""), ("ordinal", "cumulative"), ("ordinal", "corn"), ("regression", "")]
+HEADS = [("binary", ""), ("ordinal", "cumulative"), ("ordinal", "coral"), ("ordinal", "corn"), ("regression", "")]
 
 
 def make_head(kind, method="cumulative", n_traits=2, scale=SCALE):
@@ -56,7 +56,7 @@ def test_regression_loss_keeps_a_median_between_two_levels():
     assert losses.item() == 0
 
 
-@pytest.mark.parametrize(("kind", "method"), HEADS[:3])
+@pytest.mark.parametrize(("kind", "method"), HEADS[:4])
 def test_a_median_between_two_levels_counts_as_the_lower_one(kind, method):
     head = make_head(kind, method, n_traits=1)
     raw = head(torch.randn(1, 5))

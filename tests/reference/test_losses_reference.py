@@ -1,6 +1,6 @@
 import pytest
 import torch
-from coral_pytorch.losses import corn_loss
+from coral_pytorch.losses import coral_loss, corn_loss
 
 from lalia.model.heads import build_head
 from lalia.model.losses import rating_loss
@@ -47,3 +47,11 @@ def test_cumulative_probabilities_are_the_proportional_odds_model():
     # McCullagh 1980: P(y <= j) = 1 / (1 + exp(-(theta_j - latent)))
     at_most = 1 / (1 + torch.exp(-(torch.tensor([-1.0, 0.0, 0.5, 2.0]) - latent)))
     torch.testing.assert_close(head.reach_probabilities(head(embedding))[:, 0], 1 - at_most)
+
+
+def test_coral_loss_is_that_of_coral_pytorch_per_threshold():
+    torch.manual_seed(0)
+    raw, level_index = torch.randn(30, 4), torch.randint(0, 5, (30,))
+    losses = rating_loss(make_head("ordinal", "coral"), raw.unsqueeze(1), level_index.float().unsqueeze(1)).losses
+    reached = (level_index.unsqueeze(1) > torch.arange(4)).float()
+    torch.testing.assert_close(4 * losses.mean(), coral_loss(raw, reached))

@@ -13,7 +13,7 @@ from lalia.model.adapters import adapt_adalora, adapt_ia3, adapt_lora, adapt_sof
 from lalia.model.inputs import Windows
 from lalia.model.losses import rating_loss
 from lalia.progress import Progress
-from lalia.settings import EarlyStopping
+from lalia.settings import EarlyStopping, LossSettings
 from lalia.training.loop import fit
 from lalia.training.optimizer import parameter_groups
 from lalia.training.validation import validate
@@ -50,6 +50,21 @@ def test_the_loss_falls_on_eight_recordings_twice_identically(table):
         histories.append([(row["train_loss"], row["validation_loss"]) for row in result.history])
     assert histories[0] == histories[1]
     assert histories[0][-1][1] < 0.5 * histories[0][0][1]
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        {"focal_gamma": 2.0},
+        {"label_smoothing": 0.1},
+        {"level_weights": "inverse_frequency"},
+    ],
+)
+def test_every_option_of_the_loss_is_learned_from(table, loss):
+    rater = make_trained_rater()
+    train = RecordingDataset(table, rater.preprocessing)
+    history = fit(rater, train, train, settings(epochs=10, loss=LossSettings(**loss)), seed=3).history
+    assert history[-1]["validation_loss"] < 0.9 * history[0]["validation_loss"]
 
 
 def test_different_seeds_train_differently(table):

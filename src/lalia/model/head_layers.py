@@ -183,6 +183,28 @@ class CumulativeOutput(nn.Module):
         return latent - self.thresholds
 
 
+class CoralOutput(nn.Module):
+    """One latent with a bias of its own for each level above the first (CORAL).
+
+    The weights are shared by the thresholds, the biases are free: they come into order by training, not by
+    construction (Cao, Mirjalili and Raschka 2020, "Rank consistent ordinal regression", theorem 1).
+
+    Args:
+        width: the width of the input.
+        n_thresholds: levels - 1.
+    """
+
+    def __init__(self, width: int, n_thresholds: int) -> None:
+        super().__init__()
+        self.latent = nn.Linear(width, 1, bias=False)
+        self.bias = nn.Parameter(torch.zeros(n_thresholds))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the logits of P(y >= level k), shape (recordings, levels - 1)."""
+        latent: Tensor = self.latent(features)
+        return latent + self.bias
+
+
 def _make_stack(
     width: int, hidden: Sequence[int], dropout: float, layer_norm: bool, activation: Callable[[], nn.Module]
 ) -> nn.Sequential:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lalia.errors import ModelError, suggest
 from lalia.model.frame_transformer import FrameTransformer
-from lalia.model.head_layers import CumulativeOutput, ScaleTensors, TraitLayers
+from lalia.model.head_layers import CoralOutput, CumulativeOutput, ScaleTensors, TraitLayers
 from lalia.model.sharing import Sharing
 from lalia.scale import Scale
 
@@ -77,17 +77,20 @@ class OrdinalHead(nn.Module):
         layers: the layers before the outputs.
         scale: the levels.
         method: ``cumulative``: proportional odds, one latent per trait against ordered thresholds, raw outputs are the
-            logits of P(y >= level k) (McCullagh 1980). ``corn``: raw outputs are the logits of
-            P(y >= level k | y >= level k-1) (Shi, Cao and Raschka 2021, "Deep neural networks for rank-consistent
-            ordinal regression based on conditional probabilities").
+            logits of P(y >= level k) (McCullagh 1980). ``coral``: the same with free biases in place of ordered
+            thresholds (Cao, Mirjalili and Raschka 2020, "Rank consistent ordinal regression"). ``corn``: raw outputs
+            are the logits of P(y >= level k | y >= level k-1) (Shi, Cao and Raschka 2021, "Deep neural networks for
+            rank-consistent ordinal regression based on conditional probabilities").
     """
 
-    def __init__(self, layers: TraitLayers, scale: Scale, method: Literal["cumulative", "corn"] = "cumulative") -> None:
+    def __init__(
+        self, layers: TraitLayers, scale: Scale, method: Literal["cumulative", "coral", "corn"] = "cumulative"
+    ) -> None:
         super().__init__()
         self.scale = ScaleTensors(scale)
         self.layers = layers
         self.method = method
-        make = CumulativeOutput if method == "cumulative" else nn.Linear
+        make = {"cumulative": CumulativeOutput, "coral": CoralOutput, "corn": nn.Linear}[method]
         n_outputs = len(scale.levels) - 1
         self.outputs = nn.ModuleList(make(layers.out_width, n_outputs) for _ in range(layers.n_traits))
         self.start_from_ratings(torch.empty(0, layers.n_traits))
@@ -106,6 +109,8 @@ class OrdinalHead(nn.Module):
         for output, reach in zip(self.outputs, self.scale.reach_shares(ratings), strict=True):
             if isinstance(output, CumulativeOutput):
                 output.set_thresholds(-torch.logit(reach))
+            elif isinstance(output, CoralOutput):
+                output.bias.copy_(torch.logit(reach))
             else:
                 given_the_level_below = reach / torch.cat([torch.ones_like(reach[:1]), reach[:-1]])
                 output.get_parameter("bias").copy_(torch.logit(given_the_level_below))
@@ -115,9 +120,12 @@ class OrdinalHead(nn.Module):
         return _apply(self.outputs, self.layers(embedding))
 
     def reach_probabilities(self, raw: Tensor) -> Tensor:
-        """Return P(y >= level k) for each level above the first, falling, shape (recordings, traits, levels - 1)."""
+        """Return P(y >= level k) for each level above the first, shape (recordings, traits, levels - 1).
+
+        They fall, those of ``coral`` after some training only.
+        """
         probabilities = torch.sigmoid(raw)
-        return probabilities if self.method == "cumulative" else probabilities.cumprod(dim=-1)
+        return probabilities.cumprod(dim=-1) if self.method == "corn" else probabilities
 
     def decode(self, raw: Tensor) -> Scores:
         """Turn raw outputs into scores: the expected level, and the highest level that is likely reached."""
@@ -223,7 +231,7 @@ def build_head(
         transformer: the settings of a ``FrameTransformer`` per stack of hidden layers, without the width; None for
             none.
         frame_width: the width of the frames that the transformer takes; None: the embedding's.
-        method: ordinal only, cumulative or corn.
+        method: ordinal only, cumulative, coral or corn.
 
     Raises:
         ModelError: if there is no such kind, method or activation, a trait is not in exactly one group, or the frames'
@@ -243,13 +251,13 @@ def build_head(
     match kind, method:
         case "binary", _:
             return BinaryHead(layers, scale)
-        case "ordinal", "cumulative" | "corn":
+        case "ordinal", "cumulative" | "coral" | "corn":
             return OrdinalHead(layers, scale, method)
         case "regression", _:
             return RegressionHead(layers, scale)
     knows_kind = kind == "ordinal"
     what, word = ("ordinal method", method) if knows_kind else ("head", kind)
-    choices = ("cumulative", "corn") if knows_kind else ("binary", "ordinal", "regression")
+    choices = ("cumulative", "coral", "corn") if knows_kind else ("binary", "ordinal", "regression")
     raise ModelError(f"Unknown {what} '{word}'.{suggest(word, choices)} Choose from {', '.join(choices)}.")
 
 

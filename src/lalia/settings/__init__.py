@@ -38,6 +38,7 @@ from lalia.settings.head import (
     StatisticsPooling,
     TransformerSettings,
 )
+from lalia.settings.loss import LossSettings
 from lalia.settings.model import ModelSettings, RandomEncoder
 from lalia.settings.optimizer import (
     AdadeltaOptimizer,
@@ -93,6 +94,7 @@ __all__ = [
     "LastBlocks",
     "LongRaters",
     "LoraAdapt",
+    "LossSettings",
     "MaxPooling",
     "MeanPooling",
     "ModelSettings",

@@ -123,8 +123,9 @@ class OrdinalHead(_Head):
     """The probability of reaching each level of the scale."""
 
     kind: Literal["ordinal"] = "ordinal"
-    method: Literal["cumulative", "corn"] = "cumulative"
-    """cumulative: proportional odds with one score and ordered thresholds; corn: conditional probabilities."""
+    method: Literal["cumulative", "coral", "corn"] = "cumulative"
+    """cumulative: proportional odds with one score and ordered thresholds; coral: the same with free thresholds; corn:
+    conditional probabilities."""
 
 
 class RegressionHead(_Head):

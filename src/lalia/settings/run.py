@@ -14,6 +14,8 @@ from lalia.settings.base import (
     Settings,
 )
 from lalia.settings.data import AudioSettings, DataSettings, RandomSplit, SplitSettings
+from lalia.settings.head import RegressionHead
+from lalia.settings.loss import LossSettings
 from lalia.settings.model import ModelSettings
 from lalia.settings.optimizer import AdamWOptimizer, OptimizerSettings
 
@@ -81,6 +83,7 @@ class TrainSettings(Settings):
     """The share of steps in which the rates rise."""
     clip_norm: Positive | None = 1.0
     """The largest gradient norm; null clips nothing."""
+    loss: LossSettings = LossSettings()
     early_stopping: EarlyStopping | None = EarlyStopping()
     """Null trains all epochs and keeps the one with the lowest validation loss."""
     ema: EmaSettings | None = None
@@ -158,6 +161,15 @@ class RunSettings(Settings):
         metric = self.train.early_stopping.metric if self.train.early_stopping else "loss"
         if self.model.head.kind == "binary" and metric in ("mae", "qwk"):
             raise ValueError(f"train.early_stopping.metric: {metric} needs levels, which a binary head does not give")
+        loss = self.train.loss
+        if isinstance(self.model.head, RegressionHead):
+            if loss.focal_gamma or loss.label_smoothing:
+                raise ValueError("train.loss: focal_gamma and label_smoothing are for binary and ordinal heads")
+        elif loss.regression != "squared":
+            raise ValueError(f"train.loss.regression {loss.regression} needs model.head.kind regression")
+        unknown = [trait for trait in loss.trait_weights if self.data.traits and trait not in self.data.traits]
+        if unknown:
+            raise ValueError(f"train.loss.trait_weights: {unknown} are no traits of data.traits")
         if self.data.traits:  # else they are those of the table
             self.model.head.check_groups(self.data.traits)
         return self

@@ -13,10 +13,10 @@ from accelerate import Accelerator
 from accelerate.utils.memory import clear_device_cache
 from torch import Tensor
 
+from lalia.build import build_loss
 from lalia.data.audio import Preprocessing
 from lalia.data.dataset import BucketedBatches, RecordingDataset
 from lalia.errors import Stopped, TrainingError, list_some
-from lalia.model.losses import rating_loss
 from lalia.model.rater import SpeechRater
 from lalia.progress import Progress
 from lalia.settings import EarlyStopping, TrainSettings
@@ -176,6 +176,7 @@ class _Session:
         self.changing = {name: value for name, value in state.items() if name not in frozen}
         self.trainable = {name: each for name, each in rater.named_parameters() if name in self.changeable}
         self.average = WeightAverage(self.trainable, settings.ema.decay) if settings.ema else None
+        self.loss = build_loss(settings.loss, rater, torch.tensor(train.ratings)).to(self.accelerator.device)
         self.validation = validation
         self.settings = settings
         self.reader = reader
@@ -354,7 +355,7 @@ class _Session:
     def _loss_sum(self, batch: RatedInputs) -> Tensor:
         with autocast(self.accelerator.device, self.settings.precision):
             raw = self.rater(batch.inputs)
-        losses, _ = rating_loss(self.plain_rater.head, raw.float(), batch.ratings)
+        losses, _ = self.loss(self.plain_rater.head, raw.float(), batch.ratings)
         return losses.sum()
 
     def _end_epoch(self) -> None:
@@ -364,7 +365,7 @@ class _Session:
         row: Row = {"epoch": position.epoch, "train_loss": position.loss_sum / position.n_ratings}
         if len(self.validation):
             with self.averaged(), without_smaller_pieces("validation", "Lower train.batch_seconds."):
-                row |= validate(self.plain_rater, self.validation, self.settings, self.reader)
+                row |= validate(self.plain_rater, self.validation, self.settings, self.reader, self.loss)
         for part, column in RATE_COLUMNS.items():
             rates = [group["lr"] for group in self.optimizer.param_groups if group["part"] == part]
             row[column] = max(rates, default=None)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from lalia.data.dataset import BucketedBatches, RecordingDataset
 from lalia.measures.metrics import METRICS, judge
 from lalia.model.heads import Scores
-from lalia.model.losses import rating_loss
+from lalia.model.losses import RatingLoss
 from lalia.model.rater import SpeechRater
 from lalia.scale import Scale
 from lalia.settings import TrainSettings
@@ -19,13 +19,19 @@ HIGHER_IS_BETTER = {metric.name for metric in METRICS if metric.better == "highe
 
 @torch.inference_mode()
 def validate(
-    rater: SpeechRater, dataset: RecordingDataset, settings: TrainSettings, reader: InputReader | None = None
+    rater: SpeechRater,
+    dataset: RecordingDataset,
+    settings: TrainSettings,
+    reader: InputReader | None = None,
+    loss: RatingLoss | None = None,
 ) -> dict[str, float | None]:
     """Return ``validation_loss`` and ``validation_<metric>`` of a rater, in eval mode.
 
-    The loss is the mean over valid ratings. A metric is the mean over the traits where it is defined, None where it is
+    The loss is the mean over valid ratings, by ``loss`` as in training, None: the head's plain one.
+    A metric is the mean over the traits where it is defined, None where it is
     for none; a trait counts as called present at a probability of 0.5.
     """
+    loss = loss or RatingLoss()
     was_training = rater.training
     rater.eval()
     device = next(rater.parameters()).device
@@ -44,7 +50,7 @@ def validate(
         on_device = batch.to(device)
         with autocast(device, settings.precision):
             raw = rater(on_device.inputs)
-        losses, has_rating = rating_loss(rater.head, raw.float(), on_device.ratings)
+        losses, has_rating = loss(rater.head, raw.float(), on_device.ratings)
         loss_sum += float(losses.sum())
         n_ratings += int(has_rating.sum())
         raws.append(raw.float())
