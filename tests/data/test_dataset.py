@@ -219,13 +219,6 @@ def test_batches_are_the_same_for_any_number_of_workers_again_and_again(dataset,
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_loading_goes_on_within_an_epoch(dataset, batches, workers):
-    rest = list(load_batches(dataset, batches, workers=workers, start=2))
-    for first, second in zip(list(load_batches(dataset, batches))[2:], rest, strict=True):
-        assert equal(first, second)
-
-
-@pytest.mark.parametrize("workers", [0, 2])
 def test_an_error_while_loading_names_the_recording(tmp_path, dataset, batches, workers):
     (tmp_path / "r03.wav").write_text("not audio " * 100)
     with pytest.raises(AudioError, match=r"^Recording 'r03': 'r03.wav' cannot be decoded .*data.exclude\.$") as caught:

@@ -18,7 +18,7 @@ from lalia.data.augment import Augmentation, hash_ids
 from lalia.data.decoding import Waveform
 from lalia.data.read_ahead import read_ahead
 from lalia.data.table import RecordingTable
-from lalia.errors import AudioError, TableError
+from lalia.errors import AudioError, LaliaError, TableError
 
 T = TypeVar("T")
 
@@ -130,8 +130,10 @@ class RecordingDataset(Dataset[Item]):
         """
         try:
             return self._item(row)
+        except LaliaError:
+            raise
         except Exception as error:
-            # also where it is a bug of ours: it is looked for at the recording that it shows with
+            # a bug of ours: it is looked for at the recording that it shows with
             error.add_note(f"While reading recording '{self.recordings[row]}'.")
             raise
 

@@ -4,13 +4,15 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from lalia.errors import AudioError, list_some
+from lalia.errors import AudioError, LaliaError, list_some
 from lalia.signals import ignore_stop_signals
 
 T = TypeVar("T")
@@ -68,24 +70,57 @@ def _read_in_processes(
         # its own generator: the default one would be advanced by every loader, also by one that resumes
         generator=torch.Generator(),
     )
-    loaded = iter(loader)
-    for _ in batches:
-        try:
-            batch = next(loaded)
-        except RuntimeError as error:
-            died = _DIED.search(str(error))
-            if died is None:
-                raise
-            processes = {int(number) for number in died[1].split(",")}
-            rows = [row for process, number in at_work.tolist() if process in processes for row in batches[number]]
-            raise AudioError(
-                f"A process that reads ahead died ({died[2].strip().rstrip('.')}) at recordings "
-                f"{list_some([recordings[row] for row in rows])}. Look at these files, and whether memory ran out; "
-                "train.workers=0 reads without such processes."
-            ) from error
-        if isinstance(batch, AudioError):
-            raise batch
-        yield batch
+    work = _Work(at_work, batches, recordings)
+    _under_way.append(work)
+    try:
+        with naming_dead_workers():
+            for batch in loader:
+                if isinstance(batch, AudioError):
+                    raise batch
+                yield batch
+    finally:
+        _under_way.remove(work)
+
+
+@contextmanager
+def naming_dead_workers() -> Iterator[None]:
+    """Say which recordings a process that reads ahead was at when it died.
+
+    torch tells of its death wherever the program is then: while it computes as well as while it waits.
+
+    Raises:
+        AudioError: in place of torch's own error.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        died = _DIED.search(str(error))
+        if died is None or isinstance(error, LaliaError):
+            raise
+        processes = {int(number) for number in died[1].split(",")}
+        names = [
+            work.recordings[row]
+            for work in _under_way
+            for process, number in work.at_work.tolist()
+            if process in processes
+            for row in work.batches[number]
+        ]
+        raise AudioError(
+            f"A process that reads ahead died ({died[2].strip().rstrip('.')}) at recordings {list_some(names)}. "
+            "Look at these files, and whether memory ran out; train.workers=0 reads without such processes."
+        ) from error
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """What the processes of one reading are at: for each its number and that of its batch."""
+
+    at_work: Tensor
+    batches: Sequence[list[int]]
+    recordings: Sequence[str]
+
+
+_under_way: list[_Work] = []
 
 
 class _Reads(Dataset[Any]):

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from lalia.data.dataset import BucketedBatches, RecordingDataset
+from lalia.data.read_ahead import naming_dead_workers
 from lalia.errors import Stopped, TrainingError, list_some
 from lalia.model.losses import rating_loss
 from lalia.model.rater import SpeechRater
@@ -25,7 +26,7 @@ from lalia.training.checkpoint import (
     save_checkpoint,
 )
 from lalia.training.checkpoint_folder import warn_of_space
-from lalia.training.finite import MOST_IN_A_ROW, RunningStatistics, are_finite, total_norm
+from lalia.training.finite import MOST_IN_A_ROW, are_finite, total_norm
 from lalia.training.generators import restore_generators, seed_generators
 from lalia.training.interrupt import StopRequest, stop_requests
 from lalia.training.optimizer import parameter_groups, rate_factor
@@ -93,14 +94,15 @@ def fit(
         progress: is told of each step and epoch.
 
     Raises:
-        TrainingError: if nothing trains, there is nothing to train on, or the loss is not finite.
-        Stopped: on Ctrl-C or SIGTERM, after the state is saved.
+        TrainingError: if nothing trains, there is nothing to train on, or the loss stays not finite.
+        AudioError: names recordings that cannot be read, or at which a worker died.
+        Stopped: on Ctrl-C, SIGTERM or SIGUSR1, after the state is saved.
     """
     reader = reader or InputReader(rater, workers=settings.workers)
     session = _Session(rater, train, validation, settings, seed, reader, checkpoints, run_id, progress or Progress())
     session.prepare_checkpoints(resume)
     try:
-        with stop_requests() as request:
+        with stop_requests() as request, naming_dead_workers():
             stopped = session.run(request)
     finally:
         session.unfreezing.end()
@@ -167,7 +169,6 @@ class _Session:
         )
         self.position = Position()
         self.best: dict[str, Tensor] = {}
-        self.statistics = RunningStatistics(rater)
         self.skipped_last = ""
         self.steps = sum(self._steps_in(epoch) for epoch in range(1, settings.epochs + 1))
 
@@ -246,7 +247,6 @@ class _Session:
         for parameter_group in self.optimizer.param_groups:
             parameter_group["lr"] = parameter_group["base_rate"] * factor
         n_ratings = sum(int((~batch.ratings.isnan()).sum()) for batch in group)
-        statistics = self.statistics.copy()
         losses = []
         for batch in group:
             loss = self._loss_sum(batch.to(self.accelerator.device))
@@ -266,7 +266,6 @@ class _Session:
             self.position.n_ratings += n_ratings
             self.position.skipped_in_a_row = 0
         else:
-            self.statistics.restore(statistics)
             self._note_skipped([self.dataset.recordings[row] for batch in group for row in batch.rows.tolist()])
         self.optimizer.zero_grad()
 
