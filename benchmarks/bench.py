@@ -49,8 +49,8 @@ FULL = Sizes(
     heavy_repeats=2,
 )
 QUICK = Sizes(
-    longest=8.0,
-    frozen=16,
+    longest=6.0,
+    frozen=20,
     seeds=1,
     training=8,
     scored=8,

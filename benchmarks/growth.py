@@ -10,16 +10,15 @@ from benchmarks.results import Row
 # small, so that many recordings are done in a minute, but not so small that starting up would show
 ENCODER = {"random": "wavlm", "layers": 2, "width": 128, "heads": 4}
 SECONDS = 2.0
-TRIALS = 2
 
 
 def measure_growth(bench: Bench) -> list[Row]:
-    """Fit a line to the logarithms of recordings and seconds; each number of recordings counts with its best of two."""
+    """Fit a line to the logarithms of recordings and seconds, the better of two trials (in the quick table one)."""
     sizes = bench.sizes.growth
     corpora = [write_noise(bench.folder / f"growth-{size}", size, seconds=SECONDS) for size in sizes]
     _time(corpora[0])  # warms up
     seconds = dict.fromkeys(sizes, np.inf)
-    for _ in range(TRIALS):
+    for _ in range(min(bench.sizes.repeats, 2)):
         for size, corpus in zip(sizes, corpora, strict=True):
             seconds[size] = min(seconds[size], _time(corpus))
     slope = float(np.polyfit(np.log(list(seconds)), np.log(list(seconds.values())), 1)[0])

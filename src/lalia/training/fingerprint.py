@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
 from torch import Tensor, nn
@@ -40,13 +41,15 @@ def encoder_fingerprints(encoder: SpeechEncoder, depths: Iterable[Depth]) -> dic
     added_at = _depth_of_additions(encoder)
     found: dict[Depth, str] = {}
     order: list[Depth] = ["features", *range(encoder.n_blocks + 1), "last"]
-    for depth in order:
-        if not wanted - found.keys():
-            break
-        added = json.dumps(encoder.added, sort_keys=True) if depth == added_at else ""
-        fingerprint = _digest(fingerprint, added, hash_weights(weights.get(depth, {})))
-        if depth in wanted:
-            found[depth] = fingerprint
+    order = order[: 1 + max((order.index(depth) for depth in wanted), default=-1)]
+    # most of the time goes into the weights, and hashing them lets other threads run
+    with ThreadPoolExecutor() as executor:
+        hashes = executor.map(hash_weights, [weights.get(depth, {}) for depth in order])
+        for depth, of_weights in zip(order, hashes, strict=True):
+            added = json.dumps(encoder.added, sort_keys=True) if depth == added_at else ""
+            fingerprint = _digest(fingerprint, added, of_weights)
+            if depth in wanted:
+                found[depth] = fingerprint
     return found
 
 

@@ -151,6 +151,9 @@ class _Session:
         optimizer = torch.optim.AdamW(groups)
         self.rater, self.optimizer = self.accelerator.prepare(rater, optimizer)
         self.plain_rater: SpeechRater = self.accelerator.unwrap_model(self.rater)
+        frozen = {name for name, _ in rater.named_parameters()} - self.changeable
+        state = self.plain_rater.state_dict(keep_vars=True)
+        self.changing = {name: value for name, value in state.items() if name not in frozen}
         self.trainable = [each for name, each in rater.named_parameters() if name in self.changeable]
         self.validation = validation
         self.settings = settings
@@ -356,12 +359,7 @@ class _Session:
 
     def weights(self) -> dict[str, Tensor]:
         """Copy all that training can change: trainable parameters and buffers."""
-        frozen = {name for name, _ in self.plain_rater.named_parameters()} - self.changeable
-        return {
-            name: value.detach().cpu().clone()
-            for name, value in self.plain_rater.state_dict().items()
-            if name not in frozen
-        }
+        return {name: value.detach().cpu().clone() for name, value in self.changing.items()}
 
     def _load_weights(self, weights: dict[str, Tensor]) -> None:
         expected = {name: value.shape for name, value in self.weights().items()}
