@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow check bench bench-quick bench-probe docs format clean
+.PHONY: demo test test-slow faults check bench bench-quick bench-probe docs format clean
 
 # the environment is made again when what it should hold changes
 .venv/.made: pyproject.toml constraints.txt
@@ -15,10 +15,15 @@ demo: .venv/.made
 	$(BIN)/lalia demo
 
 test: .venv/.made
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not faults"
 
 test-slow: .venv/.made
 	$(BIN)/python -m pytest -m slow
+
+# what happens when training is killed, the disk is full, files are damaged, ...: docs/reliability.md
+faults: .venv/.made
+	$(BIN)/python -m pytest -n 2 tests/faults tests/test_run.py tests/training/test_loop.py \
+	  -k "faults or one_seed or different_seeds or optimizer_once or partial_accumulation"
 
 check: .venv/.made
 	$(BIN)/ruff format --check src tests benchmarks

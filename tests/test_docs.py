@@ -45,6 +45,18 @@ def test_the_table_of_short_names_is_what_the_settings_read():
     assert list(shown) == list(ADAPT_SHORTHANDS)
 
 
+def test_every_promise_of_reliability_has_its_test_and_every_test_of_faults_its_promise():
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| .+ \| `(test_\w+)` \|$", page, re.MULTILINE)
+    assert len(named) == len(set(named)) == page.count("\n| ") - 1
+    tests = {
+        path: re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE) for path in ROOT.glob("tests/**/*.py")
+    }
+    assert {*named} <= {name for names in tests.values() for name in names}
+    of_faults = {name for path, names in tests.items() if path.parent.name == "faults" for name in names}
+    assert of_faults <= {*named}
+
+
 def test_every_adaptation_in_the_first_table_can_be_read():
     page = (ROOT / "docs" / "adaptation.md").read_text(encoding="utf-8")
     rows = [cells_of(line) for line in page.split("## Short names")[0].splitlines() if line.startswith("| `")]

@@ -16,6 +16,7 @@ SOURCE = ROOT / "src" / "lalia"
 ORDER = [
     "errors",
     "scale",
+    "signals",
     "files",
     "settings",
     "inherited",
@@ -30,6 +31,8 @@ ORDER = [
     "evaluation",
     "report",
     "run_folder",
+    "run_lock",
+    "resuming",
     "run",
     "push",
     "run_probe",

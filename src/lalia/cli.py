@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from lalia.errors import LaliaError, Stopped
+from lalia.signals import STOP_SIGNALS
 
 if TYPE_CHECKING:
     from lalia.evaluation.probe import ProbeResult
@@ -124,6 +125,9 @@ def train(
     overrides: Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the same run first.")] = False,
+    allow_change: Annotated[
+        bool, typer.Option("--allow-change", help="Resume also where settings, data or versions have changed.")
+    ] = False,
 ) -> None:
     """Do everything up to the report: check, split, train, evaluate."""
     from lalia.config import load_config
@@ -132,7 +136,7 @@ def train(
 
     settings = load_config(config, overrides or [])
     with show_progress() as progress:
-        folder = train_run(settings, resume=resume, overwrite=overwrite, progress=progress)
+        folder = train_run(settings, resume=resume, overwrite=overwrite, allow_change=allow_change, progress=progress)
     _show_result(folder)
 
 
@@ -348,7 +352,9 @@ def main() -> NoReturn:
     def stop(number: int, frame: FrameType | None) -> None:
         raise Stopped("Stopped.", number)
 
-    signal.signal(signal.SIGTERM, stop)
+    for number in STOP_SIGNALS:
+        if number != signal.SIGINT:  # Python has an exception for it
+            signal.signal(number, stop)
     # torch's threads wait by spinning; on a machine that has other work to do, that makes it six times as slow
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:

@@ -37,12 +37,18 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: str | Path) -> Iterator[Path]:
-    """Give a temporary folder beside ``path``, and put it in place of ``path`` when the block ends without an error."""
+    """Give a temporary folder beside ``path``, and put it in place of ``path`` when the block ends without an error.
+
+    What it holds is on the disk before it has its final name.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
     try:
         yield temporary
+        for file in temporary.iterdir():
+            sync(file)
+        sync(temporary)
         if path.exists():
             old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".old"))
             path.replace(old)
@@ -50,8 +56,20 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
             shutil.rmtree(old)
         else:
             temporary.replace(path)
+        sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sync(path: Path) -> None:
+    """Have the system put a file, or the names in a folder, on the disk now."""
+    if os.name == "nt" and path.is_dir():
+        return  # Windows opens no folders
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -24,11 +24,14 @@ from lalia.model.heads import RegressionHead
 from lalia.model.layer_mix import WeightedDepths
 from lalia.model.rater import SpeechRater
 from lalia.model.saved_head import read_head
+from lalia.model.saved_rater import hash_weights
 from lalia.prepare import Prepared, describe_flow, prepare
 from lalia.progress import Progress
 from lalia.report.card import write_card
 from lalia.report.page import write_report
+from lalia.resuming import accept_changes, find_changes, find_run
 from lalia.run_folder import open_run_folder, read_manifest, read_run, run_path, start_manifest, write_manifest
+from lalia.run_lock import run_lock
 from lalia.settings import RunSettings
 from lalia.training.loop import FitResult, fit
 from lalia.training.reader import InputReader, open_reader
@@ -36,7 +39,12 @@ from lalia.training.trackers import Trackers, check_trackers
 
 
 def train(
-    settings: RunSettings, *, resume: bool = False, overwrite: bool = False, progress: Progress | None = None
+    settings: RunSettings,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    allow_change: bool = False,
+    progress: Progress | None = None,
 ) -> Path:
     """Run everything from the settings to the report, and return the run's folder.
 
@@ -44,6 +52,7 @@ def train(
         settings: of the run.
         resume: go on with a run that was stopped; a finished one is left as it is.
         overwrite: delete a run of the same settings and data first.
+        allow_change: go on also where settings, data, encoder or libraries are not those that the run began with.
         progress: is told what happens.
 
     Raises:
@@ -56,10 +65,44 @@ def train(
     prepared = prepare(settings, progress)
     start = _start_hashes(settings)
     folder = run_path(settings, "\n".join([prepared.data_hash, prepared.split.sha256, *start]))
+    model = _describe_model(settings, prepared.rater)
+    if resume and not overwrite:
+        folder = find_run(folder, settings, prepared, model["encoder"])
+    with run_lock(folder):
+        return _train_in(
+            folder,
+            settings,
+            prepared,
+            {**model, **_describe_start(prepared, start)},
+            resume=resume,
+            overwrite=overwrite,
+            allow_change=allow_change,
+            progress=progress,
+            begun=begun,
+        )
+
+
+def _train_in(
+    folder: Path,
+    settings: RunSettings,
+    prepared: Prepared,
+    model: dict[str, Any],
+    *,
+    resume: bool,
+    overwrite: bool,
+    allow_change: bool,
+    progress: Progress,
+    begun: float,
+) -> Path:
+    """Train in a folder that no other process uses."""
     open_run_folder(folder, resume=resume, overwrite=overwrite)
-    if read_manifest(folder).get("finished"):
+    before = read_manifest(folder)
+    if before.get("finished"):
         progress.say(f"The run '{folder}' has finished already.")
         return folder
+    changes = accept_changes(
+        folder, find_changes(folder, settings, prepared, model["encoder"]), allow_change=allow_change
+    )
     for warning in prepared.warnings:
         progress.say(f"Note: {warning}")
 
@@ -71,9 +114,10 @@ def train(
             "split": prepared.split.sha256,
         },
     )
-    manifest |= {"flow": describe_flow(prepared), **_describe_model(settings, prepared.rater)}
-    if start:
-        manifest["started_from"] = {"weights_sha256": start[0], "kept_traits": sorted(prepared.rater.kept_traits)}
+    manifest |= {"flow": describe_flow(prepared), **model}
+    manifest |= {key: before[key] for key in ("run", "created") if key in before}
+    if changes:
+        manifest["changes"] = changes
     save_config(settings, folder / "config.yaml")
     write_split(prepared.split, folder / "split.csv")
     write_manifest(folder, manifest)
@@ -85,6 +129,7 @@ def train(
         reader=reader,
         checkpoints=folder / "checkpoints",
         resume=resume,
+        run_id=manifest["run"],
         progress=progress,
         trackers=Trackers(
             settings.train.trackers,
@@ -149,6 +194,7 @@ def fit_prepared(
     reader: InputReader | None = None,
     checkpoints: Path | None = None,
     resume: bool = False,
+    run_id: str = "",
     progress: Progress | None = None,
     trackers: Trackers | None = None,
 ) -> FitResult:
@@ -160,6 +206,7 @@ def fit_prepared(
         reader: of the rater's inputs; None opens one with the store of the settings.
         checkpoints: the folder for the training state; None writes none.
         resume: go on from the newest checkpoint there, if any.
+        run_id: stands in each checkpoint.
         progress: is told what happens.
         trackers: get the rows of the history.
 
@@ -185,6 +232,7 @@ def fit_prepared(
         reader=reader,
         checkpoints=checkpoints,
         resume=resume,
+        run_id=run_id,
         progress=progress,
         trackers=trackers,
     )
@@ -290,6 +338,7 @@ def _describe_model(settings: RunSettings, rater: SpeechRater) -> dict[str, Any]
             "family": rater.encoder.family,
             "blocks": rater.encoder.n_blocks,
             "width": rater.encoder.width,
+            "weights_sha256": hash_weights(rater.encoder.state_dict()),
         },
         "adaptation": {
             "kind": settings.model.adapt.kind,
@@ -298,6 +347,12 @@ def _describe_model(settings: RunSettings, rater: SpeechRater) -> dict[str, Any]
             "parameters": sum(p.numel() for p in parameters),
         },
     }
+
+
+def _describe_start(prepared: Prepared, start: list[str]) -> dict[str, Any]:
+    if not start:
+        return {}
+    return {"started_from": {"weights_sha256": start[0], "kept_traits": sorted(prepared.rater.kept_traits)}}
 
 
 def _layer_weights(rater: SpeechRater) -> list[float] | None:

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import shutil
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,9 @@ def open_run_folder(path: Path, *, resume: bool, overwrite: bool) -> None:
             )
         path.mkdir(parents=True, exist_ok=True)
         path.chmod(0o700)
-    except PermissionError as cause:
+    except RunError:
+        raise
+    except OSError as cause:
         raise RunError(f"Cannot write to '{path}': {cause.strerror}. Set another folder in runs.") from cause
     if not os.access(path, os.W_OK):
         raise RunError(f"The folder '{path}' is read-only. Set another folder in runs.")
@@ -88,20 +91,24 @@ def read_run(path: str | Path) -> tuple[Path, RunSettings, dict[str, Any]]:
 
 
 def start_manifest(settings: RunSettings, hashes: dict[str, str]) -> dict[str, Any]:
-    """Return what is known of a run before it trains: versions, hashes, seed, machine."""
+    """Return what is known of a run before it trains: an id of its own, versions, hashes, seed, machine."""
     return {
         "lalia": lalia.__version__,
+        "run": uuid.uuid4().hex,
         "name": settings.name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "finished": False,
         "seed": settings.seed,
         "hashes": hashes,
-        "versions": {
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in PACKAGES},
-        },
+        "versions": package_versions(),
         "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()},
     }
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions that a run is computed with."""
+    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"lalia": lalia.__version__, "python": platform.python_version(), **found}
 
 
 def write_manifest(path: Path, manifest: dict[str, Any]) -> None:

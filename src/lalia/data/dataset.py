@@ -1,8 +1,6 @@
 """From rows to batches: a recording's windows and ratings, padded together, in batches of similar length."""
 
-import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -13,13 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
 from lalia.data.audio import Preprocessing, load_waveform
 from lalia.data.augment import Augmentation, hash_ids
 from lalia.data.decoding import Waveform
+from lalia.data.read_ahead import read_ahead
 from lalia.data.table import RecordingTable
-from lalia.errors import AudioError, TableError
+from lalia.errors import AudioError, LaliaError, TableError
 
 T = TypeVar("T")
 
@@ -129,6 +128,16 @@ class RecordingDataset(Dataset[Item]):
         Raises:
             AudioError: names the recording if its file cannot be used.
         """
+        try:
+            return self._item(row)
+        except LaliaError:
+            raise
+        except Exception as error:
+            # a bug of ours: it is looked for at the recording that it shows with
+            error.add_note(f"While reading recording '{self.recordings[row]}'.")
+            raise
+
+    def _item(self, row: int) -> Item:
         waveform = self._load(row)
         if self._augmentation is not None:
             waveform = self._augmentation.apply(
@@ -264,86 +273,12 @@ def load_batches(dataset: RecordingDataset, batches: Iterable[list[int]], worker
     Raises:
         AudioError: names the recording whose file cannot be used.
     """
-    return read_ahead(partial(_read_batch, dataset), list(batches), workers=workers)
-
-
-def read_ahead(read: Callable[[list[int]], T], batches: Sequence[list[int]], *, workers: int = 0) -> Iterator[T]:
-    """Yield what ``read`` gives for each batch of rows, read while the one before is used.
-
-    The result is the same for any number of workers, and no random generator of the caller's is used.
-
-    Args:
-        read: from rows to a batch; with workers it goes to other processes.
-        batches: rows of each batch.
-        workers: processes that read; 0 reads in a thread of this one.
-
-    Raises:
-        AudioError: as ``read`` raises it.
-    """
-    return _read_in_thread(read, batches) if workers == 0 else _read_in_processes(read, batches, workers)
+    read = partial(_read_batch, dataset)
+    return read_ahead(read, list(batches), recordings=dataset.recordings, workers=workers)
 
 
 def _read_batch(dataset: RecordingDataset, rows: list[int]) -> Batch:
     return collate([dataset[row] for row in rows])
-
-
-def _read_in_thread(read: Callable[[list[int]], T], batches: Sequence[list[int]]) -> Iterator[T]:
-    executor = ThreadPoolExecutor(1)
-    pending: Future[T] | None = None
-    try:
-        for rows in [*batches, None]:
-            upcoming = None if rows is None else executor.submit(read, rows)
-            if pending is not None:
-                yield pending.result()
-            pending = upcoming
-    finally:
-        executor.shutdown(cancel_futures=True)
-
-
-def _read_in_processes(read: Callable[[list[int]], T], batches: Sequence[list[int]], workers: int) -> Iterator[T]:
-    loader = DataLoader(
-        _Reads(read, batches),
-        batch_size=None,
-        num_workers=workers,
-        collate_fn=_as_it_is,
-        worker_init_fn=_start_worker,
-        pin_memory=torch.cuda.is_available(),
-        # its own generator: the default one would be advanced by every loader, also by one that resumes
-        generator=torch.Generator(),
-    )
-    for batch in loader:
-        if isinstance(batch, AudioError):
-            raise batch
-        yield batch
-
-
-class _Reads(Dataset[Any]):
-    """Each item is a whole batch, or what went wrong: torch would give an error raised in a worker another message."""
-
-    def __init__(self, read: Callable[[list[int]], Any], batches: Sequence[list[int]]) -> None:
-        self._read = read
-        self._batches = batches
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __getitem__(self, number: int) -> Any:
-        try:
-            return self._read(self._batches[number])
-        except AudioError as error:
-            return error
-
-
-def _as_it_is(batch: T) -> T:
-    """In place of torch's conversion, which makes lists of tuples."""
-    return batch
-
-
-def _start_worker(number: int) -> None:
-    # a signal to the whole process group is the training loop's to answer: it saves its state and ends the workers
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    torch.set_num_threads(1)
 
 
 def _window_lengths(seconds: float, preprocessing: Preprocessing | None) -> list[float]:

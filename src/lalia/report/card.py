@@ -177,7 +177,18 @@ def _compute(manifest: Mapping[str, Any]) -> list[str]:
         f" ({machine.get('processor', GAP)})",
         f"- lalia {manifest.get('lalia', GAP)}; {shown}",
         f"- Seed {manifest.get('seed', GAP)}",
+        *_changes(manifest),
     ]
+
+
+def _changes(manifest: Mapping[str, Any]) -> list[str]:
+    """Say what was changed while the rater was trained; values only where they cannot be a path or an id."""
+    said = []
+    for change in manifest.get("changes", []):
+        is_plain = change["what"].startswith(("train.", "versions.", "seed"))
+        values = f" from {_plain(change['before'])} to {_plain(change['now'])}" if is_plain else ""
+        said.append(f"- Changed in the middle of training: {_plain(change['what'])}{values}")
+    return said
 
 
 def _cell(metric: Mapping[str, Any] | None) -> str:

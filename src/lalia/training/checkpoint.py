@@ -1,31 +1,23 @@
-"""The state of a training on disk: safetensors and strict JSON, whole or not there.
+"""The state of a training as tensors and plain values: safetensors and strict JSON, no pickle.
 
-A checkpoint is a folder ``step-<number>`` with ``model.safetensors`` (everything of the rater), ``best.safetensors``
-(the best epoch's weights), ``optimizer.safetensors``, ``adaptation.safetensors`` (AdaLoRA's averages, else empty),
-``average.safetensors`` (the moving average of the weights, else empty), ``generators.safetensors`` (random states)
-and ``state.json``.
-It is written to a temporary folder and renamed; the last two are kept.
+A checkpoint holds ``model`` (everything of the rater that training can change), ``best`` (the same of the best epoch),
+``optimizer``, ``adaptation`` (AdaLoRA's averages, else empty), ``average`` (the moving average of the weights, else
+empty), ``generators`` (random states) and its ``Position``.
 """
 
-import json
-import logging
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lalia.errors import TrainingError
-from lalia.files import replacing_folder
+from lalia.training.checkpoint_folder import read_newest, write_checkpoint
+from lalia.training.generators import generator_states
 
-KEPT = 2
-
-logger = logging.getLogger(__name__)
+FILES = ("model", "best", "optimizer", "adaptation", "average", "generators")
 
 
 @dataclass
@@ -45,6 +37,8 @@ class Position:
         stale_epochs: epochs since then.
         piece_seconds: of audio that is computed at once since memory ran out, None if it never did.
         loss_scale: the state of what scales the loss for float16, else empty.
+        skipped: steps of this epoch that were not taken, because a loss or gradient was not finite.
+        skipped_in_a_row: those since the last one that was, in this epoch or before.
     """
 
     epoch: int = 1
@@ -59,42 +53,50 @@ class Position:
     stale_epochs: int = 0
     piece_seconds: float | None = None
     loss_scale: dict[str, float] = field(default_factory=dict)
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+
+    @property
+    def ends_best_epoch(self) -> bool:
+        """Whether this is the end of an epoch that is the best so far."""
+        return self.batch == 0 and self.best_epoch > 0 and self.best_epoch == self.epoch - 1
 
 
 def save_checkpoint(
     folder: Path,
     position: Position,
     *,
+    run: str = "",
     model: Mapping[str, Tensor],
     best: Mapping[str, Tensor],
     optimizer: torch.optim.Optimizer,
     adaptation: Mapping[str, Tensor],
     average: Mapping[str, Tensor],
 ) -> Path:
-    """Write a checkpoint into ``folder`` and delete all but the last two.
+    """Write a checkpoint into ``folder``; the last ones and the best are kept.
 
     Args:
         folder: the run's ``checkpoints`` folder.
         position: how far the training has come.
+        run: the run's id: only this run can go on from here.
         model: the rater's state.
         best: the state of the best epoch, empty before the first.
         optimizer: its groups carry ``names``, the parameters' names.
         adaptation: what the adaptation itself keeps from step to step, mostly nothing.
         average: the moving average of the weights, empty where there is none.
+
+    Raises:
+        TrainingError: if it cannot be written, with the bytes that it needs; those before it are as they were.
     """
-    path = folder / f"step-{position.step:08d}"
-    with replacing_folder(path) as temporary:
-        save_file(_plain(model), temporary / "model.safetensors")
-        save_file(_plain(best), temporary / "best.safetensors")
-        save_file(_plain(_optimizer_state(optimizer)), temporary / "optimizer.safetensors")
-        save_file(_plain(adaptation), temporary / "adaptation.safetensors")
-        save_file(_plain(average), temporary / "average.safetensors")
-        save_file(generator_states(), temporary / "generators.safetensors")
-        text = json.dumps(asdict(position), indent=2, allow_nan=False)
-        (temporary / "state.json").write_text(text, encoding="utf-8")
-    for old in sorted(folder.glob("step-*"))[:-KEPT]:
-        shutil.rmtree(old)
-    return path
+    tensors = (model, best, _optimizer_state(optimizer), adaptation, average, generator_states())
+    return write_checkpoint(
+        folder,
+        position.step,
+        run=run,
+        is_best=position.ends_best_epoch,
+        tensors={name: _plain(values) for name, values in zip(FILES, tensors, strict=True)},
+        state=asdict(position),
+    )
 
 
 @dataclass(frozen=True)
@@ -110,25 +112,34 @@ class Checkpoint:
     generators: dict[str, Tensor]
 
 
-def load_checkpoint(folder: Path) -> Checkpoint | None:
-    """Read the newest whole checkpoint of a folder, or None where there is none.
+def load_checkpoint(folder: Path, *, run: str = "") -> Checkpoint | None:
+    """Read the newest whole checkpoint of a run, or None where there is none.
 
-    One that cannot be read is announced in the log, and the one before is used.
+    One that is damaged is announced in the log and set aside, and the one before is used.
 
     Raises:
-        TrainingError: if there are checkpoints and none can be read.
+        TrainingError: if there are checkpoints and none can be used.
     """
-    paths = sorted(folder.glob("step-*"), reverse=True)
-    for path in paths:
-        try:
-            position = Position(**json.loads((path / "state.json").read_text(encoding="utf-8")))
-            names = ("model", "best", "optimizer", "adaptation", "average", "generators")
-            return Checkpoint(position, *(load_file(path / f"{name}.safetensors") for name in names))
-        except (OSError, SafetensorError, ValueError, TypeError) as cause:
-            logger.warning("Checkpoint %s cannot be read (%s); trying the one before.", path.name, cause)
-    if paths:
-        raise TrainingError(f"None of the {len(paths)} checkpoints can be read. Train again with --overwrite.")
-    return None
+    found = read_newest(folder, run=run)
+    if found is None:
+        return None
+    tensors, state = found
+    try:
+        return Checkpoint(Position(**state), *(tensors[name] for name in FILES))
+    except (TypeError, KeyError) as cause:
+        raise TrainingError(
+            f"The checkpoints in '{folder}' are those of another version ({cause}). Train again with --overwrite."
+        ) from cause
+
+
+def checkpoint_bytes(model: Mapping[str, Tensor], trainable: int) -> int:
+    """Return about how much a checkpoint will take.
+
+    Args:
+        model: the rater's state.
+        trainable: the bytes of all that trains; the optimiser keeps two averages of each.
+    """
+    return 2 * (sum(tensor.nbytes for tensor in model.values()) + trainable)
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Tensor]) -> None:
@@ -150,22 +161,6 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Tens
         # optimisers count their steps on the CPU
         target = value if value.ndim == 0 else value.to(parameter.device)
         optimizer.state[parameter][quantity] = target
-
-
-def generator_states() -> dict[str, Tensor]:
-    """Return where torch's random generators are."""
-    states = {"cpu": torch.get_rng_state()}
-    states |= {f"cuda{i:03d}": torch.cuda.get_rng_state(i) for i in range(torch.cuda.device_count())}
-    return states
-
-
-def restore_generators(states: Mapping[str, Tensor]) -> None:
-    """Put torch's random generators back to where they were."""
-    torch.set_rng_state(states["cpu"])
-    devices = [states[key] for key in sorted(states) if key.startswith("cuda")]
-    if len(devices) == torch.cuda.device_count():
-        for index, state in enumerate(devices):
-            torch.cuda.set_rng_state(state, index)
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

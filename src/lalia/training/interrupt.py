@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from lalia.signals import STOP_SIGNALS
 
 
 @dataclass
@@ -19,7 +19,7 @@ class StopRequest:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Turn the first Ctrl-C or SIGTERM into a request; a second one acts at once, as it would without lalia.
+    """Turn the first stop signal into a request; a second one acts at once, as it would without lalia.
 
     Signals reach only the main thread of a program: in any other thread nothing is installed.
     """
@@ -28,14 +28,14 @@ def stop_requests() -> Iterator[StopRequest]:
         yield request
         return
 
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
 
     def ask(number: int, frame: FrameType | None) -> None:
         request.signal_number = number
-        for each in SIGNALS:
-            signal.signal(each, signal.SIG_DFL if each == signal.SIGTERM else signal.default_int_handler)
+        for each in STOP_SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
 
-    for number in SIGNALS:
+    for number in STOP_SIGNALS:
         signal.signal(number, ask)
     try:
         yield request

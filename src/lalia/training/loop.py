@@ -16,19 +16,22 @@ from torch import Tensor
 from lalia.build import build_loss
 from lalia.data.audio import Preprocessing
 from lalia.data.dataset import BucketedBatches, RecordingDataset
+from lalia.data.read_ahead import naming_dead_workers
 from lalia.errors import Stopped, TrainingError, list_some
 from lalia.model.rater import SpeechRater
 from lalia.progress import Progress
 from lalia.settings import EarlyStopping, TrainSettings
 from lalia.training.checkpoint import (
     Position,
-    generator_states,
+    checkpoint_bytes,
     load_checkpoint,
-    restore_generators,
     restore_optimizer,
     save_checkpoint,
 )
+from lalia.training.checkpoint_folder import warn_of_space
 from lalia.training.ema import WeightAverage
+from lalia.training.finite import MOST_IN_A_ROW, are_finite, total_norm
+from lalia.training.generators import generator_states, restore_generators, seed_generators
 from lalia.training.interrupt import StopRequest, stop_requests
 from lalia.training.memory import ADVICE, PieceTooLarge, computing, smaller_piece, without_smaller_pieces
 from lalia.training.optimizer import make_optimizer, parameter_groups, rate_factor
@@ -83,6 +86,7 @@ def fit(
     reader: InputReader | None = None,
     checkpoints: Path | None = None,
     resume: bool = False,
+    run_id: str = "",
     progress: Progress | None = None,
     trackers: Trackers | None = None,
 ) -> FitResult:
@@ -102,22 +106,25 @@ def fit(
         reader: of this rater; one with a store has what is frozen computed once. None computes all in every epoch.
         checkpoints: a folder for the training state, written after each epoch and on a signal; None writes none.
         resume: go on from the newest checkpoint there, if any.
+        run_id: stands in each checkpoint; one with another id is not gone on from.
         progress: is told of each step and epoch.
         trackers: get the rows of the history.
 
     Raises:
-        TrainingError: if nothing trains, there is nothing to train on, the loss is not finite, or there is not enough
-            memory for one recording.
-        Stopped: on Ctrl-C or SIGTERM, after the state is saved.
+        TrainingError: if nothing trains, there is nothing to train on, the loss stays not finite, or there is not
+            enough memory for one recording.
+        AudioError: names recordings that cannot be read, or at which a worker died.
+        Stopped: on Ctrl-C, SIGTERM or SIGUSR1, after the state is saved.
     """
     reader = reader or InputReader(rater, workers=settings.workers)
     trackers = trackers or Trackers()
-    session = _Session(rater, train, validation, settings, seed, reader, checkpoints, progress or Progress(), trackers)
-    if resume:
-        session.restore()
+    session = _Session(
+        rater, train, validation, settings, seed, reader, checkpoints, run_id, progress or Progress(), trackers
+    )
+    session.prepare_checkpoints(resume)
     try:
         trackers.begin(session.position.history)
-        with stop_requests() as request:
+        with stop_requests() as request, naming_dead_workers():
             stopped = session.run(request)
     finally:
         trackers.finish()
@@ -142,6 +149,7 @@ class _Session:
         seed: int,
         reader: InputReader,
         checkpoints: Path | None,
+        run_id: str,
         progress: Progress,
         trackers: Trackers,
     ) -> None:
@@ -165,7 +173,7 @@ class _Session:
             raise TrainingError("AdaLoRA shares its ranks among all blocks: train them all, with unfreeze_every null.")
         rater.windows_at_once = windows_within(settings.batch_seconds, train.preprocessing)
         rater.encoder.checkpoints_gradients = settings.gradient_checkpointing
-        torch.manual_seed(seed)
+        seed_generators(seed)
         self.accelerator = Accelerator()
         optimizer = make_optimizer(groups, **settings.optimizer.model_dump())
         self.rater, self.optimizer = self.accelerator.prepare(rater, optimizer)
@@ -181,6 +189,7 @@ class _Session:
         self.settings = settings
         self.reader = reader
         self.checkpoints = checkpoints
+        self.run_id = run_id
         self.progress = progress
         self.trackers = trackers
         self.dataset = train
@@ -194,17 +203,24 @@ class _Session:
         )
         self.position = Position()
         self.best: dict[str, Tensor] = {}
-        # loss, ratings, rows and step of the batches whose loss is still on its device
-        self.unread: list[tuple[Tensor, int, Tensor, int]] = []
+        self.skipped_last = ""
         self.steps = sum(self._steps_in(epoch) for epoch in range(1, settings.epochs + 1))
 
     def _steps_in(self, epoch: int) -> int:
         self.batches.set_epoch(epoch)
         return math.ceil(len(self.batches) / self.settings.accumulate)
 
-    def restore(self) -> None:
-        """Go back to the newest checkpoint, if there is one."""
-        found = load_checkpoint(self.checkpoints) if self.checkpoints else None
+    def prepare_checkpoints(self, resume: bool) -> None:
+        """Go back to the newest checkpoint, if there is one; warn if there is little room for new ones."""
+        if self.checkpoints is None:
+            return
+        if not resume and any(self.checkpoints.glob("step-*")):
+            raise TrainingError(f"'{self.checkpoints}' holds an earlier training. Resume it, or give another folder.")
+        trainable = sum(each.nbytes for each in self.trainable.values())
+        warning = warn_of_space(self.checkpoints, checkpoint_bytes(self.weights(), trainable))
+        if warning:
+            self.progress.say(f"Note: {warning}")
+        found = load_checkpoint(self.checkpoints, run=self.run_id) if resume else None
         if found is None:
             return
         self.position = found.position
@@ -267,6 +283,7 @@ class _Session:
             position.step += 1
             position.seconds = time.perf_counter() - begun
             self.progress.advance(f"loss {position.loss_sum / max(position.n_ratings, 1):.4f}")
+            self._stop_if_none_is_finite(ends_epoch=False)
             # after the last step the epoch is ended first, so that a resumed run validates it only once
             if request.signal_number and position.batch < len(self.batches):
                 self._save_or_stop(request)
@@ -308,49 +325,64 @@ class _Session:
         )
         for parameter_group in self.optimizer.param_groups:
             parameter_group["lr"] = parameter_group["base_rate"] * factor
-        counts = [int((~batch.ratings.isnan()).sum()) for batch in group]
+        n_ratings = sum(int((~batch.ratings.isnan()).sum()) for batch in group)
         losses = []
         for batch in group:
             with computing(batch.rows.tolist()):
                 loss = self._loss_sum(batch.to(self.accelerator.device))
                 losses.append(loss.detach())
-                self.accelerator.backward(self.scaler.scale(loss / sum(counts)))
-        for loss, n_ratings, batch in zip(losses, counts, group, strict=True):
-            self._note_loss(loss, n_ratings, batch.rows)
+                self.accelerator.backward(self.scaler.scale(loss / n_ratings))
         if self.ranks is not None:
             self.accelerator.backward(self.scaler.scale(self.ranks.penalty()))
         self.scaler.unscale_(self.optimizer.optimizer)
         if self.settings.clip_norm is not None:
-            self.accelerator.clip_grad_norm_(self.trainable.values(), self.settings.clip_norm)
+            norm = self.accelerator.clip_grad_norm_(self.trainable.values(), self.settings.clip_norm)
+        else:
+            norm = total_norm(self.trainable.values())
+        # where the loss is scaled, gradients that overflow are the scaler's to see
+        is_finite = are_finite(losses, norm.new_zeros(()) if self.scaler.is_enabled() else norm)
         with without_smaller_pieces("the step of the optimiser", ADVICE):
-            self.scaler.step(self.optimizer.optimizer)
+            if is_finite:
+                self.scaler.step(self.optimizer.optimizer)
             self.scaler.update()
-        if self.ranks is not None:
-            self.ranks.after_step(self.position.step, self.steps)
-        if self.average is not None:
-            self.average.update(self.position.step)
+        if is_finite:
+            if self.ranks is not None:
+                self.ranks.after_step(self.position.step, self.steps)
+            if self.average is not None:
+                self.average.update(self.position.step)
+            self.position.loss_sum += sum(float(loss) for loss in losses)
+            self.position.n_ratings += n_ratings
+            self.position.skipped_in_a_row = 0
+        else:
+            self._note_skipped([self.dataset.recordings[row] for batch in group for row in batch.rows.tolist()])
         self.optimizer.zero_grad()
 
-    def _note_loss(self, loss: Tensor, n_ratings: int, rows: Tensor) -> None:
-        """Keep the loss of a batch, to be read together with others where reading would wait for the device."""
-        self.unread.append((loss, n_ratings, rows, self.position.step))
-        if len(self.unread) >= unread_losses(loss.device):
-            self._read_losses()
+    def _note_skipped(self, recordings: list[str]) -> None:
+        """Name the recordings of a step whose loss or gradient is not finite."""
+        position = self.position
+        position.skipped += 1
+        position.skipped_in_a_row += 1
+        self.skipped_last = f"epoch {position.epoch}, step {position.step + 1} (recordings {list_some(recordings)})"
+        self.progress.say(f"Note: the loss or its gradient is not finite in {self.skipped_last}: the step is left out.")
 
-    def _read_losses(self) -> None:
-        if not self.unread:
+    def _stop_if_none_is_finite(self, *, ends_epoch: bool) -> None:
+        """End a training of which one step after the other is left out.
+
+        Raises:
+            TrainingError: names the recordings of the last one.
+        """
+        position = self.position
+        if position.skipped_in_a_row < MOST_IN_A_ROW and not (ends_epoch and position.n_ratings == 0):
             return
-        unread, self.unread = self.unread, []
-        values = torch.stack([loss for loss, _, _, _ in unread]).tolist()
-        for value, (_, n_ratings, rows, step) in zip(values, unread, strict=True):
-            if not math.isfinite(value):
-                names = [self.dataset.recordings[row] for row in rows.tolist()]
-                raise TrainingError(
-                    f"The training loss is {value} in epoch {self.position.epoch}, step {step + 1} "
-                    f"(recordings {list_some(names)}). Lower train.learning_rate, or look at these recordings."
-                )
-            self.position.loss_sum += value
-            self.position.n_ratings += n_ratings
+        in_a_row, position.skipped_in_a_row = position.skipped_in_a_row, 0
+        saved = ""
+        if self.checkpoints is not None and not ends_epoch:
+            self._save(self.checkpoints)
+            saved = "The state without them is saved: --resume goes on from it. "
+        raise TrainingError(
+            f"The training loss or its gradient was not finite in {in_a_row} steps in a row, the last in "
+            f"{self.skipped_last}. {saved}Lower train.learning_rate, or look at these recordings."
+        )
 
     def _loss_sum(self, batch: RatedInputs) -> Tensor:
         with autocast(self.accelerator.device, self.settings.precision):
@@ -360,12 +392,14 @@ class _Session:
 
     def _end_epoch(self) -> None:
         """Validate, add a row to the history, keep the weights if they are the best, go to the next epoch."""
-        self._read_losses()
+        self._stop_if_none_is_finite(ends_epoch=True)
         position = self.position
         row: Row = {"epoch": position.epoch, "train_loss": position.loss_sum / position.n_ratings}
         if len(self.validation):
             with self.averaged(), without_smaller_pieces("validation", "Lower train.batch_seconds."):
-                row |= validate(self.plain_rater, self.validation, self.settings, self.reader, self.loss)
+                values = validate(self.plain_rater, self.validation, self.settings, self.reader, self.loss)
+            row |= {name: _finite(value) for name, value in values.items()}
+        row["skipped_steps"] = position.skipped
         for part, column in RATE_COLUMNS.items():
             rates = [group["lr"] for group in self.optimizer.param_groups if group["part"] == part]
             row[column] = max(rates, default=None)
@@ -383,26 +417,29 @@ class _Session:
             position.stale_epochs += 1
         position.history.append(row)
         position.epoch += 1
-        position.batch, position.loss_sum, position.n_ratings, position.seconds = 0, 0.0, 0, 0.0
+        position.batch, position.loss_sum, position.n_ratings, position.seconds, position.skipped = 0, 0.0, 0, 0.0, 0
         self.trackers.log(row)
         self.progress.say(_in_words(row))
 
     def _save_or_stop(self, request: StopRequest) -> None:
-        self._read_losses()
         if self.checkpoints is not None:
-            self.position.loss_scale = self.scaler.state_dict()
-            save_checkpoint(
-                self.checkpoints,
-                self.position,
-                model=self.weights(),
-                best=self.best,
-                optimizer=self.optimizer.optimizer,
-                adaptation={} if self.ranks is None else self.ranks.state(),
-                average={} if self.average is None else self.average.state(),
-            )
+            self._save(self.checkpoints)
         if request.signal_number:
             saved = "The state is saved: go on with --resume." if self.checkpoints else "No state was saved."
             raise Stopped(f"Stopped in epoch {self.position.epoch}. {saved}", request.signal_number)
+
+    def _save(self, folder: Path) -> None:
+        self.position.loss_scale = self.scaler.state_dict()
+        save_checkpoint(
+            folder,
+            self.position,
+            run=self.run_id,
+            model=self.weights(),
+            best=self.best,
+            optimizer=self.optimizer.optimizer,
+            adaptation={} if self.ranks is None else self.ranks.state(),
+            average={} if self.average is None else self.average.state(),
+        )
 
     def use(self, weights: dict[str, Tensor]) -> None:
         """Leave the rater with some weights, in eval mode."""
@@ -418,19 +455,19 @@ class _Session:
         return {name: value.detach().cpu().clone() for name, value in self.changing.items()}
 
     def _load_weights(self, weights: dict[str, Tensor]) -> None:
-        unexpected = self.plain_rater.load_state_dict(weights, strict=False).unexpected_keys
-        if unexpected:
-            raise TrainingError(f"The checkpoint holds unknown weights: {list_some(unexpected)}.")
+        expected = {name: value.shape for name, value in self.weights().items()}
+        found = {name: value.shape for name, value in weights.items()}
+        differing = [name for name in sorted({*expected, *found}) if expected.get(name) != found.get(name)]
+        if differing:
+            raise TrainingError(
+                f"The checkpoint is of another model: {list_some(differing)} differ. Train again with --overwrite."
+            )
+        self.plain_rater.load_state_dict(weights, strict=False)
 
 
 def windows_within(seconds: float, preprocessing: Preprocessing) -> int:
     """Return how many windows are in some seconds of audio, at least one."""
     return max(1, int(seconds // preprocessing.window_seconds))
-
-
-def unread_losses(device: torch.device) -> int:
-    """Return after how many batches the losses are read: on a CPU at once, elsewhere that would wait for the device."""
-    return 1 if device.type == "cpu" else 32
 
 
 def _in_groups(batches: Sequence[list[int]], size: int) -> list[Sequence[list[int]]]:
@@ -456,9 +493,13 @@ def split_rows(rows: Sequence[int], seconds: Sequence[float], most: float) -> li
     return pieces
 
 
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
 def _watched(row: Row, early_stopping: EarlyStopping | None) -> float | None:
     value = row.get(f"validation_{early_stopping.metric if early_stopping else 'loss'}")
-    return None if value is None or math.isnan(value) else float(value)
+    return None if value is None else float(value)
 
 
 def _improves(value: float | None, best: float | None, early_stopping: EarlyStopping | None) -> bool:

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lalia.data.dataset import RecordingDataset, load_batches, read_ahead
+from lalia.data.dataset import RecordingDataset, load_batches
+from lalia.data.read_ahead import read_ahead
 from lalia.data.table import RecordingTable
 from lalia.model.inputs import Inputs, KnownVectors, Windows
 from lalia.model.rater import SpeechRater
@@ -146,7 +147,8 @@ class InputReader:
             assert self.store is not None
             keys = self._keys_of(dataset, version)
             read = partial(_read_rows, dataset, self.store, keys)
-            for rows, found in read_ahead(read, list(batches), workers=self._workers):
+            names = dataset.recordings
+            for rows, found in read_ahead(read, list(batches), recordings=names, workers=self._workers):
                 entries = [
                     self._complete(dataset.recordings[row], keys[row], each)
                     for row, each in zip(rows, found, strict=True)
