@@ -164,8 +164,13 @@ RISKS: dict[str, dict[str, str]] = {
         "resonance": "formants move along",
         "voice quality": "resampled and overlapped periods lose or gain roughness",
     },
+    "spec_augment": {
+        "pauses": "it hides pauses, and what it hides is no speech either",
+        "rate": "it hides sounds and pauses, by which the rate is heard",
+        "articulation": "it hides sounds",
+    },
 }
-"""For each kind of distortion, the groups of traits that it may falsify, and why."""
+"""For each kind of distortion, and for frames that are hidden, the groups of traits that it may falsify, and why."""
 
 
 def groups_of(trait: str) -> tuple[str, ...]:
@@ -203,6 +208,8 @@ def warnings_for(augmentation: Augmentation | None, traits: Iterable[str]) -> li
     """
     known = {trait: groups_of(trait) for trait in traits}
     kinds = dict.fromkeys(step.kind for step in augmentation.steps if step.probability) if augmentation else {}
+    if augmentation is not None and augmentation.spec_augment is not None:
+        kinds["spec_augment"] = None
     return [
         f"augment: {kind} may falsify {_join(concerned)}: {reason}."
         for kind in kinds

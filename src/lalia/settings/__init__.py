@@ -12,7 +12,7 @@ from lalia.settings.adapt import (
     PartialAdapt,
     SoftPromptAdapt,
 )
-from lalia.settings.augment import AugmentSettings, DistortionSettings
+from lalia.settings.augment import AugmentSettings, DistortionSettings, SpecAugmentSettings
 from lalia.settings.data import (
     AudioSettings,
     ColumnSettings,
@@ -114,6 +114,7 @@ __all__ = [
     "SGDOptimizer",
     "ScaleSettings",
     "SoftPromptAdapt",
+    "SpecAugmentSettings",
     "SplitSettings",
     "StatisticsPooling",
     "TrainSettings",

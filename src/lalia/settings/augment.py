@@ -164,6 +164,17 @@ DistortionSettings = Annotated[
 ]
 
 
+class SpecAugmentSettings(Settings):
+    """Frames and features are hidden from the encoder's blocks: their mean stands in their place."""
+
+    masks_per_second: Annotated[float, Field(ge=0.0, le=100.0)] = 0.5
+    """How many stretches of frames are hidden, on average; 0 hides none."""
+    mask_seconds: Annotated[Range, _within(0, 10)] = (0.0, 0.2)
+    """The range of the length of a stretch; all together are at most half of a window."""
+    feature_share: Annotated[Range, _within(0, 0.9)] = (0.0, 0.1)
+    """The range of the share of the features that is hidden in a whole recording; 0 hides none."""
+
+
 class AugmentSettings(Settings):
     """Distortions of the training part's recordings, never of the others'; a list is short for ``apply``."""
 
@@ -172,6 +183,8 @@ class AugmentSettings(Settings):
     views: Count | None = None
     """null draws anew in every epoch; a number makes that many seeded views of each recording, which the epochs take
     in turn."""
+    spec_augment: SpecAugmentSettings | None = None
+    """What is hidden between the encoder's stem and its blocks, anew in every epoch; null: nothing."""
 
 
 def read_augment(value: object) -> object:
