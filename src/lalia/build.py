@@ -10,6 +10,7 @@ from torch import Tensor
 from lalia.config import load_config
 from lalia.data.audio import Preprocessing
 from lalia.data.augment import Augmentation, Step
+from lalia.data.catalogue import check_transform
 from lalia.data.spec_augment import SpecAugment
 from lalia.errors import ConfigError, ModelError, list_some, suggest
 from lalia.model.adapt import Adaptation, adapt_frozen, adapt_full, adapt_partial, freeze_unused
@@ -29,6 +30,7 @@ from lalia.scale import Scale
 from lalia.settings import (
     AdaLoraAdapt,
     AdaptSettings,
+    AudiomentationsDistortion,
     AudioSettings,
     FrozenAdapt,
     FullAdapt,
@@ -205,7 +207,8 @@ def build_augmentation(settings: RunSettings, encoder: SpeechEncoder) -> Augment
     """Say how the recordings of the training part are distorted and what is hidden of them; None where nothing is.
 
     Raises:
-        ConfigError: if the encoder has no row of frames that could be hidden.
+        ConfigError: if the encoder has no row of frames that could be hidden, or a transform of audiomentations cannot
+            be used.
     """
     hidden = settings.augment.spec_augment
     if hidden is not None and not encoder.takes_masks:
@@ -213,6 +216,9 @@ def build_augmentation(settings: RunSettings, encoder: SpeechEncoder) -> Augment
             f"augment.spec_augment hides frames from an encoder's blocks, but what {encoder.source.name} computes is "
             f"{'patches' if encoder.n_blocks else 'one whole'}. Take it out; time_mask silences the waveform instead."
         )
+    for each in settings.augment.apply:
+        if isinstance(each, AudiomentationsDistortion):
+            check_transform(each.transform, each.parameters, encoder.rate_hz)
     steps = tuple(
         Step(each.kind, each.probability, each.model_dump(exclude={"kind", "probability"}))
         for each in settings.augment.apply

@@ -87,6 +87,10 @@ def test_a_warning_names_distortion_traits_and_reason_and_only_what_is_applied()
     assert warnings_for(hiding, ["slow_rate", "breathy"]) == [
         "augment: spec_augment may falsify 'slow_rate': it hides sounds and pauses, by which the rate is heard."
     ]
+    catalogue = Augmentation((Step("audiomentations", 0.5, {"transform": "Reverse", "parameters": {}}),) * 2, seed=0)
+    assert warnings_for(catalogue, ["slow_rate"]) == [
+        "augment: which traits audiomentations' Reverse may falsify is not known: check it yourself."
+    ]
     assert warnings_for(None, ["slow_rate"]) == warnings_for(chain, ["bizarreness"]) == []
 
 
@@ -119,7 +123,9 @@ def test_the_page_lists_every_kind_with_its_settings():
 
 
 def variants():
-    return [type(each) for each in AugmentSettings.model_validate({"apply": list(DISTORTIONS)}).apply]
+    own = [kind for kind in DISTORTIONS if kind != "audiomentations"]
+    given = [*own, {"kind": "audiomentations", "transform": "Clip"}]
+    return [type(each) for each in AugmentSettings.model_validate({"apply": given}).apply]
 
 
 def rows_of(text, width):

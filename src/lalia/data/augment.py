@@ -9,7 +9,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from lalia.data import channels, distortions, tempo
+from lalia.data import catalogue, channels, distortions, tempo
 from lalia.data.decoding import Waveform
 from lalia.data.spec_augment import Hidden, SpecAugment
 
@@ -27,6 +27,7 @@ DISTORTIONS: dict[str, Callable[..., Waveform]] = {
     "codec": channels.compress,
     "speed": tempo.change_speed,
     "pitch": tempo.change_pitch,
+    "audiomentations": catalogue.apply_transform,
 }
 """What each kind of distortion does: waveform, rate in Hz and random generator in, waveform out."""
 
@@ -170,9 +171,11 @@ class Augmentation:
 
     def describe(self) -> dict[str, Any]:
         """Return the chain as JSON can hold it."""
+        uses_catalogue = any(step.kind == "audiomentations" for step in self.steps)
         return {
             "version": VERSION,
             "scipy": scipy.__version__,
+            **({"audiomentations": catalogue.package_version()} if uses_catalogue else {}),
             "seed": self.seed,
             "views": self.views,
             "min_samples": self.min_samples,

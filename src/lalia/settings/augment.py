@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Union
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
 
 from lalia.settings.base import Count, Fraction, Number, Settings
 
@@ -139,6 +139,16 @@ class PitchDistortion(_Distortion):
     """The range of the change, in semitones."""
 
 
+class AudiomentationsDistortion(_Distortion):
+    """A transform of audiomentations, which is installed with ``pip install 'lalia[audiomentations]'``."""
+
+    kind: Literal["audiomentations"] = "audiomentations"
+    transform: str
+    """The name of a class of audiomentations for waveforms, such as AddGaussianNoise."""
+    parameters: dict[str, JsonValue] = Field(default_factory=dict)
+    """Its keywords, but for p, which is ``probability``."""
+
+
 def _read_kind_alone(value: object) -> object:
     return {"kind": value} if isinstance(value, str) else value
 
@@ -158,6 +168,7 @@ DistortionSettings = Annotated[
         CodecDistortion,
         SpeedDistortion,
         PitchDistortion,
+        AudiomentationsDistortion,
     ],
     Field(discriminator="kind"),
     BeforeValidator(_read_kind_alone),
