@@ -441,9 +441,11 @@ def test_each_step_tells_loss_rate_speed_and_memory(table):
     rater, told = make_trained_rater(), Told()
     options = settings(epochs=1, batch_seconds=1, learning_rate=1e-3, encoder_learning_rate=1e-4, warmup=0.0)
     result = fit(rater, *make_sets(table, rater), options, seed=0, progress=told)
-    found = re.fullmatch(r"loss (.*), rate (.*), (.*) s of audio per second, (.*) GiB", told.notes[-1])
-    loss, _, pace, memory = map(float, found.groups())
+    words = r"loss (.*), rate (.*), encoder rate (.*), (.*) s audio/s, (.*) GiB, (.*) left"
+    *numbers, left = re.fullmatch(words, told.notes[-1]).groups()
+    loss, _, _, pace, memory = map(float, numbers)
     assert loss == pytest.approx(result.history[0]["train_loss"], abs=1e-4)
     assert pace == pytest.approx(result.history[0]["audio_seconds_per_second"], abs=1)
     assert memory > 0
-    assert told.notes[0].split(", ")[1] == "rate 1.0e-03"
+    assert left == "0:00:00"
+    assert told.notes[0].split(", ")[1:3] == ["rate 1.0e-03", "encoder rate 1.0e-04"]

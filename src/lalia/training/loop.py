@@ -35,7 +35,7 @@ from lalia.training.history import Row, finite_values, improves, in_words, large
 from lalia.training.interrupt import StopRequest, stop_requests
 from lalia.training.memory import ADVICE, PieceTooLarge, computing, smaller_piece, without_smaller_pieces
 from lalia.training.optimizer import make_optimizer, parameter_groups, rate_factor
-from lalia.training.pace import memory_bytes, pace_in_words
+from lalia.training.pace import memory_in_words, pace_in_words
 from lalia.training.pieces import CPU_PIECE_SECONDS, in_groups, split_rows, windows_within
 from lalia.training.precision import autocast, make_scaler
 from lalia.training.reader import InputReader, RatedInputs
@@ -286,12 +286,14 @@ class _Session:
 
     def _pace(self, audio_seconds: float) -> str:
         position = self.position
+        steps_done = math.ceil(position.batch / self.settings.accumulate)
         return pace_in_words(
             loss=position.loss_sum / max(position.n_ratings, 1),
-            rate=max(group["lr"] for group in self.optimizer.param_groups),
+            rates=largest_rates(self.optimizer.param_groups),
             audio_seconds=audio_seconds,
             seconds=position.seconds,
-            memory=memory_bytes(self.accelerator.device),
+            seconds_left=(self.steps - position.step) * position.seconds / steps_done,
+            memory=memory_in_words(self.accelerator.device),
         )
 
     def _compute_less_at_once(self, rows: list[int]) -> None:
