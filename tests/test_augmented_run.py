@@ -91,6 +91,19 @@ def test_what_augmentation_may_falsify_is_a_warning_of_check_and_train(corpus, t
     assert expected in manifest["warnings"]
 
 
+@pytest.mark.parametrize(("adapt", "is_slow"), [("frozen", True), ("full", False), ("lora", False)])
+def test_hidden_frames_that_make_the_cache_useless_are_a_warning(adapt, is_slow, corpus, tmp_path):
+    settings = quick_settings(corpus, tmp_path, "augment={spec_augment: {}}", f"model.adapt={adapt}")
+    found = [
+        warning for warning in prepare(settings).warnings if warning.startswith("augment.spec_augment: the encoder")
+    ]
+    expected = (
+        "augment.spec_augment: the encoder is frozen up to depth 1, and frames are hidden below: each epoch runs the "
+        "whole encoder on the training part, whatever the cache holds."
+    )
+    assert found == [expected] * is_slow
+
+
 def test_without_augmentation_there_is_none_and_no_warning(corpus, tmp_path):
     prepared = prepare(quick_settings(corpus, tmp_path))
     assert build_augmentation(quick_settings(corpus, tmp_path), prepared.rater.encoder) is None
