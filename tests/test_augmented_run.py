@@ -12,7 +12,7 @@ from lalia.data.audio import load_windows
 from lalia.data.augment import Augmentation, Step
 from lalia.data.dataset import RecordingDataset
 from lalia.data.splits import read_split
-from lalia.errors import Stopped
+from lalia.errors import ConfigError, Stopped
 from lalia.prepare import prepare
 from lalia.progress import Progress
 from lalia.run import train
@@ -91,6 +91,19 @@ def test_what_augmentation_may_falsify_is_a_warning_of_check_and_train(corpus, t
     assert expected in manifest["warnings"]
 
 
+@pytest.mark.parametrize(("adapt", "is_slow"), [("frozen", True), ("full", False), ("lora", False)])
+def test_hidden_frames_that_make_the_cache_useless_are_a_warning(adapt, is_slow, corpus, tmp_path):
+    settings = quick_settings(corpus, tmp_path, "augment={spec_augment: {}}", f"model.adapt={adapt}")
+    found = [
+        warning for warning in prepare(settings).warnings if warning.startswith("augment.spec_augment: the encoder")
+    ]
+    expected = (
+        "augment.spec_augment: the encoder is frozen up to depth 1, and frames are hidden below: each epoch runs the "
+        "whole encoder on the training part, whatever the cache holds."
+    )
+    assert found == [expected] * is_slow
+
+
 def test_without_augmentation_there_is_none_and_no_warning(corpus, tmp_path):
     prepared = prepare(quick_settings(corpus, tmp_path))
     assert build_augmentation(quick_settings(corpus, tmp_path), prepared.rater.encoder) is None
@@ -107,6 +120,16 @@ def test_the_settings_of_every_step_reach_it(corpus, tmp_path):
         ("gain", 0.5, {"gain_db": (-3.0, -3.0)}),
         ("telephone", 0.5, {}),
     ]
+
+
+def test_a_transform_of_audiomentations_is_looked_up_by_its_name(corpus, tmp_path):
+    pytest.importorskip("audiomentations")
+    augment = "augment=[{kind: audiomentations, transform: %s, parameters: {min_gain_db: -3}}]"
+    rater = prepare(quick_settings(corpus, tmp_path)).rater
+    (step,) = build_augmentation(quick_settings(corpus, tmp_path, augment % "Gain"), rater.encoder).steps
+    assert step.options == {"transform": "Gain", "parameters": {"min_gain_db": -3}}
+    with pytest.raises(ConfigError, match="has no transform 'Gian'. Did you mean 'Gain'?"):
+        build_augmentation(quick_settings(corpus, tmp_path, augment % "Gian"), rater.encoder)
 
 
 def test_a_stopped_training_goes_on_with_what_it_would_have_heard(tmp_path):

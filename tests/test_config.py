@@ -338,8 +338,8 @@ def test_one_number_is_a_range_of_itself(run_yaml):
 @pytest.mark.parametrize(
     ("augment", "message"),
     [
-        ("[{kind: nois}]", "augment.apply.0.kind must be one of 'noise', 'mix', .*'pitch', got 'nois'"),
-        ("[polarity, nois]", "augment.apply.1.kind must be one of 'noise', 'mix', .*'pitch', got 'nois'"),
+        ("[{kind: nois}]", "augment.apply.0.kind must be one of 'noise', 'mix', .*'audiomentations', got 'nois'"),
+        ("[polarity, nois]", "augment.apply.1.kind must be one of 'noise', 'mix', .*'audiomentations', got 'nois'"),
         ("[{snr_db: 3}]", "augment.apply.0.kind is missing"),
         ("[{kind: noise, snr: 3}]", r"augment.apply.0.snr is not a setting .did you mean augment.apply.0.snr_db."),
         (
@@ -350,6 +350,8 @@ def test_one_number_is_a_range_of_itself(run_yaml):
         ("[{kind: codec, codecs: [aac]}]", "augment.apply.0.codecs.0 must be 'mp3', 'vorbis' or 'opus', got 'aac'"),
         ("[{kind: gain, gain_db: loud}]", "augment.apply.0.gain_db must be a valid tuple, got 'loud'"),
         ("[{kind: gain, probability: 2}]", "augment.apply.0.probability must be at most 1, got 2"),
+        ("[audiomentations]", "augment.apply.0.transform is missing"),
+        ("{spec_augment: {mask_seconds: 11}}", "augment.spec_augment.mask_seconds: a range .* within 0 to 10"),
         ("{views: 0}", "augment.views must be at least 1, got 0"),
         ("{view: 2}", "augment.view is not a setting .did you mean augment.views"),
         ("nois", "augment.apply.0.kind must be one of .noise., "),

@@ -254,3 +254,18 @@ def test_a_part_without_recordings_does_not_stop_a_run(own_corpus, tmp_path):
     assert set(read_metrics(folder)) == {"train"}
     manifest = json.loads((folder / "manifest.json").read_text())
     assert all(each["value"] == 0.5 and each["reason"] for each in manifest["thresholds"].values())
+
+
+def test_an_undefined_metric_is_told_in_the_manifest_and_the_report(tmp_path):
+    corpus = write_toy_corpus(tmp_path / "corpus", speakers=4)
+    # two recordings of one speaker are validation
+    options = ["train.early_stopping={metric: spearman, patience: 1}", "train.epochs=3"]
+    folder = train(quick_settings(corpus, tmp_path / "runs", *options))
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["best_epoch"] == 3
+    expected = (
+        "train.early_stopping.metric: validation_spearman was undefined in every epoch (fewer than 3 rated "
+        "recordings), so nothing could stop training early and the weights of the last epoch, 3, are kept."
+    )
+    assert expected in manifest["warnings"]
+    assert expected in (folder / "report.html").read_text(encoding="utf-8")

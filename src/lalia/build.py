@@ -10,6 +10,8 @@ from torch import Tensor
 from lalia.config import load_config
 from lalia.data.audio import Preprocessing
 from lalia.data.augment import Augmentation, Step
+from lalia.data.catalogue import check_transform
+from lalia.data.spec_augment import SpecAugment
 from lalia.errors import ConfigError, ModelError, list_some, suggest
 from lalia.model.adapt import Adaptation, adapt_frozen, adapt_full, adapt_partial, freeze_unused
 from lalia.model.adapters import adapt_adalora, adapt_ia3, adapt_lora, adapt_soft_prompt
@@ -28,6 +30,7 @@ from lalia.scale import Scale
 from lalia.settings import (
     AdaLoraAdapt,
     AdaptSettings,
+    AudiomentationsDistortion,
     AudioSettings,
     FrozenAdapt,
     FullAdapt,
@@ -201,14 +204,34 @@ def build_preprocessing(audio: AudioSettings, encoder: SpeechEncoder) -> Preproc
 
 
 def build_augmentation(settings: RunSettings, encoder: SpeechEncoder) -> Augmentation | None:
-    """Say how the recordings of the training part are distorted; None where they are not."""
+    """Say how the recordings of the training part are distorted and what is hidden of them; None where nothing is.
+
+    Raises:
+        ConfigError: if the encoder has no row of frames that could be hidden, or a transform of audiomentations cannot
+            be used.
+    """
+    hidden = settings.augment.spec_augment
+    if hidden is not None and not encoder.takes_masks:
+        raise ConfigError(
+            f"augment.spec_augment hides frames from an encoder's blocks, but what {encoder.source.name} computes is "
+            f"{'patches' if encoder.n_blocks else 'one whole'}. Take it out; time_mask silences the waveform instead."
+        )
+    for each in settings.augment.apply:
+        if isinstance(each, AudiomentationsDistortion):
+            check_transform(each.transform, each.parameters, encoder.rate_hz)
     steps = tuple(
         Step(each.kind, each.probability, each.model_dump(exclude={"kind", "probability"}))
         for each in settings.augment.apply
     )
-    if not steps:
+    if not steps and hidden is None:
         return None
-    return Augmentation(steps, seed=settings.seed, views=settings.augment.views, min_samples=encoder.min_samples)
+    return Augmentation(
+        steps,
+        seed=settings.seed,
+        views=settings.augment.views,
+        min_samples=encoder.min_samples,
+        spec_augment=None if hidden is None else SpecAugment(**hidden.model_dump()),
+    )
 
 
 def check_gradients(rater: SpeechRater) -> None:

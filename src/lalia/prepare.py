@@ -24,7 +24,7 @@ class Prepared:
         split: their parts.
         rater: built and adapted, not trained.
         data_hash: of the table's content and of the audio files.
-        risks: what augmentation may falsify, a sentence each.
+        risks: what augmentation may falsify, and what it makes slow, a sentence each.
     """
 
     table: RecordingTable
@@ -63,6 +63,11 @@ def prepare(settings: RunSettings, progress: Progress | None = None, rater: Spee
     table = add_audio(table, rater, unreadable=settings.data.unreadable, progress=progress)
     split = split_speakers(table, settings.split, settings.seed)
     risks = warnings_for(build_augmentation(settings, rater.encoder), table.traits)
+    if settings.augment.spec_augment is not None and rater.first_changing_depth > 1:
+        risks.append(
+            f"augment.spec_augment: the encoder is frozen up to depth {rater.first_changing_depth - 1}, and frames are "
+            "hidden below: each epoch runs the whole encoder on the training part, whatever the cache holds."
+        )
     return Prepared(table, split, rater, _data_hash(table), tuple(risks))
 
 

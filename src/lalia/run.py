@@ -150,7 +150,7 @@ def _train_in(
         "batch_seconds": result.batch_seconds,
         "thresholds": thresholds,
         "layer_weights": _layer_weights(prepared.rater),
-        "warnings": list(prepared.warnings),
+        "warnings": [*prepared.warnings, *result.warnings],
         "seconds": round(time.perf_counter() - begun, 1),
         "finished": True,
     }

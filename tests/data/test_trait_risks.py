@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from lalia.data.augment import DISTORTIONS, Augmentation, Step
+from lalia.data.spec_augment import SpecAugment
 from lalia.data.trait_risks import RISKS, TRAIT_GROUPS, groups_of, warnings_for
 from lalia.settings import AugmentSettings
 
@@ -71,7 +72,8 @@ def test_a_word_within_another_is_not_the_word():
 
 def test_every_kind_has_its_risks_and_every_reason_a_group():
     kinds = [each.model_fields["kind"].default for each in variants()]
-    assert kinds == list(DISTORTIONS) == list(RISKS)
+    assert kinds == list(DISTORTIONS)
+    assert [*kinds, "spec_augment"] == list(RISKS)
     assert {group for risks in RISKS.values() for group in risks} == set(TRAIT_GROUPS)
 
 
@@ -80,6 +82,14 @@ def test_a_warning_names_distortion_traits_and_reason_and_only_what_is_applied()
     assert warnings_for(chain, ["slow_rate", "rapid_rate", "breathy", "loudness"]) == [
         "augment: speed may falsify 'slow_rate', 'rapid_rate': it is the rate that is rated.",
         "augment: gain may falsify 'loudness': it is the level that is rated.",
+    ]
+    hiding = Augmentation((), seed=0, spec_augment=SpecAugment(0.5, (0.0, 0.2), (0.0, 0.1)))
+    assert warnings_for(hiding, ["slow_rate", "breathy"]) == [
+        "augment: spec_augment may falsify 'slow_rate': it hides sounds and pauses, by which the rate is heard."
+    ]
+    catalogue = Augmentation((Step("audiomentations", 0.5, {"transform": "Reverse", "parameters": {}}),) * 2, seed=0)
+    assert warnings_for(catalogue, ["slow_rate"]) == [
+        "augment: which traits audiomentations' Reverse may falsify is not known: check it yourself."
     ]
     assert warnings_for(None, ["slow_rate"]) == warnings_for(chain, ["bizarreness"]) == []
 
@@ -113,7 +123,9 @@ def test_the_page_lists_every_kind_with_its_settings():
 
 
 def variants():
-    return [type(each) for each in AugmentSettings.model_validate({"apply": list(DISTORTIONS)}).apply]
+    own = [kind for kind in DISTORTIONS if kind != "audiomentations"]
+    given = [*own, {"kind": "audiomentations", "transform": "Clip"}]
+    return [type(each) for each in AugmentSettings.model_validate({"apply": given}).apply]
 
 
 def rows_of(text, width):

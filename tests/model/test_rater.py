@@ -61,7 +61,7 @@ def test_scores_are_the_same_to_the_last_bit_whatever_is_scored_along():
 
 def test_the_windows_of_a_recording_are_pooled_as_one_sequence():
     rater = make_rater(pooling="mean").eval()
-    waveforms, n_samples, _ = make_batch([make_waveform(2.7)], rater.preprocessing)
+    waveforms, n_samples, *_ = make_batch([make_waveform(2.7)], rater.preprocessing)
     with torch.no_grad():
         first, second = rater.embed(Windows(waveforms, n_samples, torch.tensor([0, 1])))
         joined = rater.embed(Windows(waveforms, n_samples, torch.tensor([0, 0])))[0]

@@ -18,7 +18,7 @@ from lalia.progress import Progress
 from lalia.settings import EarlyStopping, LossSettings
 from lalia.training.loop import fit
 from lalia.training.optimizer import parameter_groups
-from lalia.training.validation import validate
+from lalia.training.validation import validate, why_undefined
 from toy_data import make_table
 from toy_rater import make_encoder, make_rater
 from toy_training import FAST, SignalAt, make_sets, make_trained_rater, moved, settings, state_of, without_dropout
@@ -427,7 +427,33 @@ def test_where_the_metric_is_undefined_in_every_epoch_the_last_is_kept_and_that_
     assert [row["validation_auc"] for row in result.history] == [None, None]
     assert result.best_epoch == 2
     assert all(torch.equal(result.best[name], value) for name, value in result.last.items())
-    assert said.lines[-1].startswith("Note: validation_auc is undefined in every epoch, so the last epoch's weights")
+    assert result.warnings == (
+        "train.early_stopping.metric: validation_auc was undefined in every epoch (only one class among the 4 rated "
+        "recordings), so nothing could stop training early and the weights of the last epoch, 2, are kept.",
+    )
+    assert said.lines[-1] == f"Note: {result.warnings[0]}"
+    assert not rater.training
+
+
+@pytest.mark.parametrize(
+    ("metric", "ratings", "reason"),
+    [
+        ("spearman", 2.0, "all ratings of the 4 rated recordings are equal"),
+        ("sensitivity", 1.0, "the trait is absent in all of the 4 rated recordings"),
+        ("loss", np.nan, "no rated recordings"),
+        ("loss", 1.0, "the loss or the scores are not finite"),
+    ],
+)
+def test_why_a_metric_is_undefined_is_told_by_its_own_reason(metric, ratings, reason, table):
+    rater = make_trained_rater()
+    _, validation = make_sets(table, rater)
+    validation.ratings = np.full_like(validation.ratings, ratings)
+    assert why_undefined(rater, validation, settings(), metric) == reason
+
+
+def test_where_an_epoch_has_a_value_there_is_no_warning(table):
+    rater = make_trained_rater()
+    assert fit(rater, *make_sets(table, rater), settings(epochs=1), seed=0).warnings == ()
 
 
 def test_each_step_tells_loss_rate_speed_and_memory(table):
@@ -441,9 +467,11 @@ def test_each_step_tells_loss_rate_speed_and_memory(table):
     rater, told = make_trained_rater(), Told()
     options = settings(epochs=1, batch_seconds=1, learning_rate=1e-3, encoder_learning_rate=1e-4, warmup=0.0)
     result = fit(rater, *make_sets(table, rater), options, seed=0, progress=told)
-    found = re.fullmatch(r"loss (.*), rate (.*), (.*) s of audio per second, (.*) GiB", told.notes[-1])
-    loss, _, pace, memory = map(float, found.groups())
+    words = r"loss (.*), rate (.*), encoder rate (.*), (.*) s audio/s, (.*) GiB, (.*) left"
+    *numbers, left = re.fullmatch(words, told.notes[-1]).groups()
+    loss, _, _, pace, memory = map(float, numbers)
     assert loss == pytest.approx(result.history[0]["train_loss"], abs=1e-4)
     assert pace == pytest.approx(result.history[0]["audio_seconds_per_second"], abs=1)
     assert memory > 0
-    assert told.notes[0].split(", ")[1] == "rate 1.0e-03"
+    assert left == "0:00:00"
+    assert told.notes[0].split(", ")[1:3] == ["rate 1.0e-03", "encoder rate 1.0e-04"]

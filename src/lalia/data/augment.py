@@ -9,8 +9,9 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from lalia.data import channels, distortions, tempo
+from lalia.data import catalogue, channels, distortions, tempo
 from lalia.data.decoding import Waveform
+from lalia.data.spec_augment import Hidden, SpecAugment
 
 DISTORTIONS: dict[str, Callable[..., Waveform]] = {
     "noise": distortions.add_noise,
@@ -26,6 +27,7 @@ DISTORTIONS: dict[str, Callable[..., Waveform]] = {
     "codec": channels.compress,
     "speed": tempo.change_speed,
     "pitch": tempo.change_pitch,
+    "audiomentations": catalogue.apply_transform,
 }
 """What each kind of distortion does: waveform, rate in Hz and random generator in, waveform out."""
 
@@ -50,7 +52,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A chain of distortions.
+    """A chain of distortions, and what is hidden of the frames afterwards.
 
     What is drawn depends on the seed, the recording's id, and the epoch or the view; not on other recordings, their
     order, or the process that reads them. Each step has a random generator of its own.
@@ -64,12 +66,14 @@ class Augmentation:
         seed: of the run.
         views: the number of versions; None draws anew in every epoch.
         min_samples: a change of speed that would make a recording shorter is left out.
+        spec_augment: draws in every epoch what is hidden, with views too; None hides nothing.
     """
 
     steps: tuple[Step, ...]
     seed: int
     views: int | None = None
     min_samples: int = 1
+    spec_augment: SpecAugment | None = None
 
     @property
     def mixes(self) -> bool:
@@ -140,6 +144,21 @@ class Augmentation:
             return waveform
         return distortions.limit_peak(changed, max(1.0, float(np.abs(waveform).max(initial=0.0))))
 
+    def draw_hidden(
+        self, recording: str, epoch: int, n_frames: Sequence[int], *, frame_rate_hz: float, width: int
+    ) -> tuple[list[Hidden], Hidden]:
+        """Return which frames and features of a recording an epoch hides, as ``SpecAugment.draw`` does.
+
+        Args:
+            recording: its id.
+            epoch: of the training.
+            n_frames: and all that follow, those of ``SpecAugment.draw``.
+        """
+        assert self.spec_augment is not None
+        words = np.frombuffer(_digest("hidden", recording), dtype="<u4").tolist()
+        rng = np.random.default_rng([self.seed, epoch, *words])
+        return self.spec_augment.draw(rng, n_frames, frame_rate_hz=frame_rate_hz, width=width)
+
     def describe_draw(self, recording: str, epoch: int) -> dict[str, Any]:
         """Return, as JSON can hold it, all that the values of a recording depend on but the files' contents.
 
@@ -151,10 +170,12 @@ class Augmentation:
         return {**described, "recording": recording, "number": self._number(recording, epoch)}
 
     def describe(self) -> dict[str, Any]:
-        """Return the whole augmentation as JSON can hold it."""
+        """Return the chain as JSON can hold it."""
+        uses_catalogue = any(step.kind == "audiomentations" for step in self.steps)
         return {
             "version": VERSION,
             "scipy": scipy.__version__,
+            **({"audiomentations": catalogue.package_version()} if uses_catalogue else {}),
             "seed": self.seed,
             "views": self.views,
             "min_samples": self.min_samples,

@@ -17,6 +17,7 @@ from lalia.data.audio import Preprocessing, load_waveform
 from lalia.data.augment import Augmentation, hash_ids
 from lalia.data.decoding import Waveform
 from lalia.data.read_ahead import read_ahead
+from lalia.data.spec_augment import Hidden
 from lalia.data.table import RecordingTable
 from lalia.errors import AudioError, LaliaError, TableError
 
@@ -102,22 +103,36 @@ class RecordingDataset(Dataset[Item]):
     def version(self) -> int | None:
         """Which version of its recordings it gives: 0 without augmentation, with views the epoch's turn among them.
 
-        None where every epoch draws anew, so that no version comes again.
+        None where every epoch draws anew, so that no version comes again. Frames are hidden later: that makes none.
         """
-        if self._augmentation is None:
+        if self._augmentation is None or not self._augmentation.steps:
             return 0
         views = self._augmentation.views
         return None if views is None else self._epoch % views
 
     def view(self, row: int) -> dict[str, Any] | None:
         """Return what a recording depends on besides its file, as JSON can hold it; None without augmentation."""
-        if self._augmentation is None:
+        if self._augmentation is None or not self._augmentation.steps:
             return None
         view = self._augmentation.describe_draw(self.recordings[row], self._epoch)
         if self._augmentation.mixes:
             partner = self._partner(row)
             view["partner"] = None if partner is None or self.sha256 is None else self.sha256[partner]
         return view
+
+    @property
+    def hides_frames(self) -> bool:
+        """Whether frames of its recordings are hidden from the encoder's blocks."""
+        return self._augmentation is not None and self._augmentation.spec_augment is not None
+
+    def draw_hidden(
+        self, row: int, n_frames: Sequence[int], *, frame_rate_hz: float, width: int
+    ) -> tuple[list[Hidden], Hidden]:
+        """Return what is hidden of a recording in this epoch, as ``Augmentation.draw_hidden`` does."""
+        assert self._augmentation is not None
+        return self._augmentation.draw_hidden(
+            self.recordings[row], self._epoch, n_frames, frame_rate_hz=frame_rate_hz, width=width
+        )
 
     def __len__(self) -> int:
         return len(self.recordings)

@@ -164,8 +164,17 @@ RISKS: dict[str, dict[str, str]] = {
         "resonance": "formants move along",
         "voice quality": "resampled and overlapped periods lose or gain roughness",
     },
+    "audiomentations": {},
+    "spec_augment": {
+        "pauses": "it hides pauses, and what it hides is no speech either",
+        "rate": "it hides sounds and pauses, by which the rate is heard",
+        "articulation": "it hides sounds",
+    },
 }
-"""For each kind of distortion, the groups of traits that it may falsify, and why."""
+"""For each kind of distortion, and for frames that are hidden, the groups of traits that it may falsify, and why.
+
+Of the transforms of audiomentations it is not known.
+"""
 
 
 def groups_of(trait: str) -> tuple[str, ...]:
@@ -201,14 +210,20 @@ def warnings_for(augmentation: Augmentation | None, traits: Iterable[str]) -> li
         >>> warnings_for(Augmentation((Step("speed"),), seed=0), ["slow_rate", "breathy"])
         ["augment: speed may falsify 'slow_rate': it is the rate that is rated."]
     """
+    if augmentation is None:
+        return []
     known = {trait: groups_of(trait) for trait in traits}
-    kinds = dict.fromkeys(step.kind for step in augmentation.steps if step.probability) if augmentation else {}
-    return [
+    applied = [step for step in augmentation.steps if step.probability]
+    hiding = [] if augmentation.spec_augment is None else ["spec_augment"]
+    falsified = [
         f"augment: {kind} may falsify {_join(concerned)}: {reason}."
-        for kind in kinds
+        for kind in dict.fromkeys([*(step.kind for step in applied), *hiding])
         for group, reason in RISKS[kind].items()
         if (concerned := [trait for trait, groups in known.items() if group in groups])
     ]
+    transforms = dict.fromkeys(step.options["transform"] for step in applied if step.kind == "audiomentations")
+    unknown = "augment: which traits audiomentations' {} may falsify is not known: check it yourself."
+    return falsified + [unknown.format(transform) for transform in transforms]
 
 
 def _join(traits: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lalia.model.encoders.base import Depth, Frames
+from lalia.model.frame_masks import FrameMasks
 from lalia.model.pooling import Statistic
 
 
@@ -17,22 +18,28 @@ class Windows(NamedTuple):
         waveforms: padded behind, shape (windows, samples).
         n_samples: real samples of each window, shape (windows,).
         recording_of_window: the number of its recording, counted from 0 and not falling, shape (windows,).
+        masks: what is hidden at depth 0; None hides nothing.
     """
 
     waveforms: Tensor
     n_samples: Tensor
     recording_of_window: Tensor
+    masks: FrameMasks | None = None
 
     def to(self, device: torch.device | str) -> "Windows":
         """Return the windows on a device; the numbers, which steer what is computed, stay where they are."""
-        return self._replace(waveforms=self.waveforms.to(device, non_blocking=True))
+        return self._replace(waveforms=self.waveforms.to(device, non_blocking=True), masks=_move(self.masks, device))
 
     def split(self, size: int) -> "list[Windows]":
         """Return some of the windows at a time, without padding that none of them needs."""
-        pieces = zip(*(torch.split(each, size) for each in self), strict=True)
         return [
-            Windows(waveforms[:, : int(n_samples.max())], n_samples, recordings)
-            for waveforms, n_samples, recordings in pieces
+            Windows(
+                self.waveforms[place, : int(self.n_samples[place].max())],
+                self.n_samples[place],
+                self.recording_of_window[place],
+                _take(self.masks, place),
+            )
+            for place in _places(len(self.n_samples), size)
         ]
 
 
@@ -42,10 +49,12 @@ class KnownFrames(NamedTuple):
     Args:
         frames_at: by depth, all with the same mask, each of shape (windows, time, width).
         recording_of_window: as for ``Windows``.
+        masks: as for ``Windows``; then no depth is above 0.
     """
 
     frames_at: Mapping[Depth, Frames]
     recording_of_window: Tensor
+    masks: FrameMasks | None = None
 
     def to(self, device: torch.device | str) -> "KnownFrames":
         """Return the frames on a device."""
@@ -53,18 +62,17 @@ class KnownFrames(NamedTuple):
             depth: Frames(*(each.to(device, non_blocking=True) for each in frames))
             for depth, frames in self.frames_at.items()
         }
-        return self._replace(frames_at=moved)
+        return self._replace(frames_at=moved, masks=_move(self.masks, device))
 
     def split(self, size: int) -> "list[KnownFrames]":
         """Return some of the windows at a time."""
-        n_windows = len(self.recording_of_window)
-        places = [slice(start, start + size) for start in range(0, n_windows, size)]
         return [
             KnownFrames(
                 {depth: Frames(*(each[place] for each in frames)) for depth, frames in self.frames_at.items()},
                 self.recording_of_window[place],
+                _take(self.masks, place),
             )
-            for place in places
+            for place in _places(len(self.recording_of_window), size)
         ]
 
 
@@ -87,3 +95,15 @@ class KnownVectors(NamedTuple):
 
 
 Inputs = Windows | KnownFrames | KnownVectors
+
+
+def _places(n_windows: int, size: int) -> list[slice]:
+    return [slice(start, start + size) for start in range(0, n_windows, size)]
+
+
+def _move(masks: FrameMasks | None, device: torch.device | str) -> FrameMasks | None:
+    return None if masks is None else masks.to(device)
+
+
+def _take(masks: FrameMasks | None, place: slice) -> FrameMasks | None:
+    return None if masks is None else FrameMasks(*(each[place] for each in masks))

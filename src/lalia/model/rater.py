@@ -21,6 +21,7 @@ from lalia.model.attention_pooling import AttentionPooling, AttentiveStatisticsP
 from lalia.model.base_weights import check_shared, check_source, hash_shared, shared_weights
 from lalia.model.encoders.base import Depth, Frames, SpeechEncoder
 from lalia.model.encoders.load import build_from_architecture, load_encoder
+from lalia.model.frame_masks import FrameMasks
 from lalia.model.frames import join_windows
 from lalia.model.heads import Head, Scores, build_head
 from lalia.model.inputs import Inputs, KnownFrames, KnownVectors, Windows
@@ -368,19 +369,20 @@ class SpeechRater(nn.Module):
     def _encode(self, inputs: Windows | KnownFrames) -> Frames:
         depths = self.layer_mix.depths
         if isinstance(inputs, Windows):
-            frames_at = self.encoder(inputs.waveforms, inputs.n_samples, depths)
+            frames_at = self.encoder(inputs.waveforms, inputs.n_samples, depths, inputs.masks)
         else:
-            frames_at = self._go_on_from(inputs.frames_at)
+            frames_at = self._go_on_from(inputs.frames_at, inputs.masks)
         mixed = self.layer_mix([frames_at[depth].values for depth in depths])
         # the numbered depths, which alone are ever several, all have the same mask
         return Frames(*join_windows(mixed, frames_at[depths[0]].is_real, inputs.recording_of_window))
 
-    def _go_on_from(self, known: Mapping[Depth, Frames]) -> Mapping[Depth, Frames]:
-        missing = [depth for depth in self.layer_mix.depths if depth not in known]
+    def _go_on_from(self, known: Mapping[Depth, Frames], masks: FrameMasks | None) -> Mapping[Depth, Frames]:
+        # with masks, depth 0 too is another one than is known
+        missing = [depth for depth in self.layer_mix.depths if depth not in known or masks is not None]
         if not missing:
             return known
         highest: Depth = max((depth for depth in known if isinstance(depth, int)), default="features")
-        return {**known, **self.encoder.frames_from(highest, known[highest], missing)}
+        return {**known, **self.encoder.frames_from(highest, known[highest], missing, masks)}
 
     def _encode_windows(self, waveform: Tensor) -> list[Frames]:
         """Encode one recording window by window, so that an hour needs the memory of one window in the encoder."""

@@ -12,7 +12,7 @@ from lalia.settings.adapt import (
     PartialAdapt,
     SoftPromptAdapt,
 )
-from lalia.settings.augment import AugmentSettings, DistortionSettings
+from lalia.settings.augment import AudiomentationsDistortion, AugmentSettings, DistortionSettings, SpecAugmentSettings
 from lalia.settings.data import (
     AudioSettings,
     ColumnSettings,
@@ -76,6 +76,7 @@ __all__ = [
     "AttentionPooling",
     "AttentiveStatisticsPooling",
     "AudioSettings",
+    "AudiomentationsDistortion",
     "AugmentSettings",
     "BinaryHead",
     "CacheSettings",
@@ -114,6 +115,7 @@ __all__ = [
     "SGDOptimizer",
     "ScaleSettings",
     "SoftPromptAdapt",
+    "SpecAugmentSettings",
     "SplitSettings",
     "StatisticsPooling",
     "TrainSettings",

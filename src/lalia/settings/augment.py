@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Union
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
 
 from lalia.settings.base import Count, Fraction, Number, Settings
 
@@ -139,6 +139,16 @@ class PitchDistortion(_Distortion):
     """The range of the change, in semitones."""
 
 
+class AudiomentationsDistortion(_Distortion):
+    """A transform of audiomentations, which is installed with ``pip install 'lalia[audiomentations]'``."""
+
+    kind: Literal["audiomentations"] = "audiomentations"
+    transform: str
+    """The name of a class of audiomentations for waveforms, such as AddGaussianNoise."""
+    parameters: dict[str, JsonValue] = Field(default_factory=dict)
+    """Its keywords, but for p, which is ``probability``."""
+
+
 def _read_kind_alone(value: object) -> object:
     return {"kind": value} if isinstance(value, str) else value
 
@@ -158,10 +168,22 @@ DistortionSettings = Annotated[
         CodecDistortion,
         SpeedDistortion,
         PitchDistortion,
+        AudiomentationsDistortion,
     ],
     Field(discriminator="kind"),
     BeforeValidator(_read_kind_alone),
 ]
+
+
+class SpecAugmentSettings(Settings):
+    """Frames and features are hidden from the encoder's blocks: their mean stands in their place."""
+
+    masks_per_second: Annotated[float, Field(ge=0.0, le=100.0)] = 0.5
+    """How many stretches of frames are hidden, on average; 0 hides none."""
+    mask_seconds: Annotated[Range, _within(0, 10)] = (0.0, 0.2)
+    """The range of the length of a stretch; all together are at most half of a window."""
+    feature_share: Annotated[Range, _within(0, 0.9)] = (0.0, 0.1)
+    """The range of the share of the features that is hidden in a whole recording; 0 hides none."""
 
 
 class AugmentSettings(Settings):
@@ -172,6 +194,8 @@ class AugmentSettings(Settings):
     views: Count | None = None
     """null draws anew in every epoch; a number makes that many seeded views of each recording, which the epochs take
     in turn."""
+    spec_augment: SpecAugmentSettings | None = None
+    """What is hidden between the encoder's stem and its blocks, anew in every epoch; null: nothing."""
 
 
 def read_augment(value: object) -> object:

@@ -35,13 +35,13 @@ from lalia.training.history import Row, finite_values, improves, in_words, large
 from lalia.training.interrupt import StopRequest, stop_requests
 from lalia.training.memory import ADVICE, PieceTooLarge, computing, smaller_piece, without_smaller_pieces
 from lalia.training.optimizer import make_optimizer, parameter_groups, rate_factor
-from lalia.training.pace import memory_bytes, pace_in_words
+from lalia.training.pace import memory_in_words, pace_in_words
 from lalia.training.pieces import CPU_PIECE_SECONDS, in_groups, split_rows, windows_within
 from lalia.training.precision import autocast, make_scaler
 from lalia.training.reader import InputReader, RatedInputs
 from lalia.training.trackers import Trackers
 from lalia.training.unfreezing import GradualUnfreezing
-from lalia.training.validation import validate
+from lalia.training.validation import validate, why_undefined
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class FitResult:
         best: the weights of the best epoch, those that can change, or their average where there is one.
         last: those of the last epoch, likewise.
         batch_seconds: of audio that was computed at once, at most: that of the settings, or less if memory ran out.
+        warnings: what a user should know of how it went.
     """
 
     history: tuple[Row, ...]
@@ -63,6 +64,7 @@ class FitResult:
     best: dict[str, Tensor]
     last: dict[str, Tensor]
     batch_seconds: float
+    warnings: tuple[str, ...] = ()
 
 
 def fit(
@@ -82,9 +84,10 @@ def fit(
     """Train a rater and leave it with the weights of its best epoch.
 
     The best epoch is the one with the lowest validation loss, or the best validation metric of
-    ``settings.early_stopping``; without a validation part it is the last one. A value that is not a number is never
-    the best. Losses are averaged over the valid ratings of all batches of a step. Where memory runs out in a step, it
-    is done again in smaller pieces, and so are all that follow; the recordings of a step stay the same.
+    ``settings.early_stopping``; without a validation part, or where the metric is undefined in every epoch, it is the
+    last one. A value that is not a number is never the best. Losses are averaged over the valid ratings of all batches
+    of a step. Where memory runs out in a step, it is done again in smaller pieces, and so are all that follow; the
+    recordings of a step stay the same.
 
     Args:
         rater: adapted already: what has ``requires_grad`` trains.
@@ -120,12 +123,12 @@ def fit(
         session.unfreezing.end()
     with session.averaged():
         last = session.weights()
-    if not session.best:
-        session.take_last_as_best()
     best = session.best or last
     session.use(best)
+    warnings = () if session.best else (session.take_last_as_best(),)
     position = session.position
-    return FitResult(tuple(position.history), position.best_epoch, stopped, best, last, session.batch_seconds)
+    history = tuple(position.history)
+    return FitResult(history, position.best_epoch, stopped, best, last, session.batch_seconds, warnings)
 
 
 class _Session:
@@ -286,12 +289,14 @@ class _Session:
 
     def _pace(self, audio_seconds: float) -> str:
         position = self.position
+        steps_done = math.ceil(position.batch / self.settings.accumulate)
         return pace_in_words(
             loss=position.loss_sum / max(position.n_ratings, 1),
-            rate=max(group["lr"] for group in self.optimizer.param_groups),
+            rates=largest_rates(self.optimizer.param_groups),
             audio_seconds=audio_seconds,
             seconds=position.seconds,
-            memory=memory_bytes(self.accelerator.device),
+            seconds_left=(self.steps - position.step) * position.seconds / steps_done,
+            memory=memory_in_words(self.accelerator.device),
         )
 
     def _compute_less_at_once(self, rows: list[int]) -> None:
@@ -424,15 +429,17 @@ class _Session:
         self.trackers.log(row)
         self.progress.say(in_words(row))
 
-    def take_last_as_best(self) -> None:
-        """Note that the last epoch counts as the best, because no epoch had a value to choose by."""
-        stopping = self.settings.early_stopping
-        metric = f"validation_{stopping.metric if stopping else 'loss'}"
+    def take_last_as_best(self) -> str:
+        """Count the last epoch as the best, because no epoch had a value to choose by, and say why."""
+        name = self.settings.early_stopping.metric if self.settings.early_stopping else "loss"
         self.position.best_epoch = len(self.position.history)
-        self.progress.say(
-            f"Note: {metric} is undefined in every epoch, so the last epoch's weights are kept. It needs recordings of "
-            "the validation part with and without a trait; train.early_stopping.metric=loss needs none."
+        reason = why_undefined(self.plain_rater, self.validation, self.settings, name, self.reader)
+        warning = (
+            f"train.early_stopping.metric: validation_{name} was undefined in every epoch ({reason}), so nothing could "
+            f"stop training early and the weights of the last epoch, {self.position.best_epoch}, are kept."
         )
+        self.progress.say(f"Note: {warning}")
+        return warning
 
     def _save_or_stop(self, request: StopRequest) -> None:
         if self.checkpoints is not None:

@@ -1,29 +1,56 @@
-"""How fast a training goes and what memory it takes, in the words beside its progress bar."""
+"""How fast a training goes and what memory it takes, in the words below its progress bar."""
+
+from collections.abc import Mapping
+from datetime import timedelta
 
 import psutil
 import torch
 
 
-def memory_bytes(device: torch.device) -> int:
-    """Return the memory that counts on a device: the peak of what a GPU holds, on a CPU what this process holds now."""
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    return int(psutil.Process().memory_info().rss)
+def memory_in_words(device: torch.device) -> str:
+    """Return what memory this process holds now, and on a GPU the peak of what it held there.
+
+    Example:
+        >>> memory_in_words(torch.device("cpu")).endswith(" GiB")
+        True
+    """
+    held = f"{psutil.Process().memory_info().rss / 2**30:.1f} GiB"
+    if device.type != "cuda":
+        return held
+    return f"{held}, GPU {torch.cuda.max_memory_allocated(device) / 2**30:.1f} GiB"
 
 
-def pace_in_words(*, loss: float, rate: float, audio_seconds: float, seconds: float, memory: int) -> str:
-    """Return the words beside the bar.
+def pace_in_words(
+    *,
+    loss: float,
+    rates: Mapping[str, float | int | None],
+    audio_seconds: float,
+    seconds: float,
+    seconds_left: float,
+    memory: str,
+) -> str:
+    """Return the words below the bar.
 
     Args:
         loss: the mean of the epoch so far.
-        rate: the largest learning rate of the last step.
+        rates: the largest of the last step by the names of the settings, None where nothing trains.
         audio_seconds: of the recordings that the epoch has trained on so far.
         seconds: that this took.
-        memory: in bytes.
+        seconds_left: until the last epoch's end, if none is left out.
+        memory: as ``memory_in_words`` gives it.
 
     Example:
-        >>> pace_in_words(loss=0.4321, rate=1e-4, audio_seconds=90.0, seconds=2.0, memory=3 * 2**29)
-        'loss 0.4321, rate 1.0e-04, 45 s of audio per second, 1.5 GiB'
+        >>> rates = {"learning_rate": 1e-3, "encoder_learning_rate": 1e-5, "mix_learning_rate": None}
+        >>> pace_in_words(
+        ...     loss=0.4321, rates=rates, audio_seconds=90.0, seconds=2.0, seconds_left=754.0, memory="1.5 GiB"
+        ... )
+        'loss 0.4321, rate 1.0e-03, encoder rate 1.0e-05, 45 s audio/s, 1.5 GiB, 0:12:34 left'
     """
-    pace = audio_seconds / max(seconds, 1e-9)
-    return f"loss {loss:.4f}, rate {rate:.1e}, {pace:.0f} s of audio per second, {memory / 2**30:.1f} GiB"
+    shown = [
+        f"{name.removesuffix('learning_rate').replace('_', ' ')}rate {rate:.1e}"
+        for name, rate in rates.items()
+        if rate is not None
+    ]
+    pace = f"{audio_seconds / max(seconds, 1e-9):.0f} s audio/s"
+    left = f"{timedelta(seconds=round(seconds_left))} left"
+    return ", ".join([f"loss {loss:.4f}", *shown, pace, memory, left])

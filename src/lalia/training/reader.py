@@ -28,6 +28,7 @@ from lalia.training.entries import (
     save_entries,
 )
 from lalia.training.frozen import FrozenVectors, find_frozen_part, limit_samples
+from lalia.training.masking import draw_masks, goes_on_from
 from lalia.training.pooled import read_vectors
 
 # of audio in a forward pass of the frozen part, padding included
@@ -140,7 +141,7 @@ class InputReader:
         if self.part is None or version is None:
             for batch in load_batches(dataset, batches, workers=self._workers):
                 windows = Windows(batch.waveforms, batch.n_samples, batch.recording_of_window)
-                yield RatedInputs(windows, batch.ratings, batch.rows)
+                yield RatedInputs(self._hide(dataset, batch.rows.tolist(), windows), batch.ratings, batch.rows)
         elif version in self._vectors.get(dataset, {}):
             yield from self._pick_vectors(dataset, version, list(batches))
         else:
@@ -153,15 +154,34 @@ class InputReader:
                     self._complete(dataset.recordings[row], keys[row], each)
                     for row, each in zip(rows, found, strict=True)
                 ]
-                yield RatedInputs(self.part.collate(entries), _ratings(dataset, rows), torch.tensor(rows))
+                known = self._hide(dataset, rows, self.part.collate(entries))
+                yield RatedInputs(known, _ratings(dataset, rows), torch.tensor(rows))
 
     def gives_vectors(self, dataset: RecordingDataset) -> bool:
         """Return whether nothing but vectors is read of some recordings, in the version of their epoch."""
         return isinstance(self.part, FrozenVectors) and self._version_kept(dataset) is not None
 
     def _version_kept(self, dataset: RecordingDataset) -> int | None:
-        """Return the version that the data set gives, None if nothing of it is kept."""
-        return None if self.part is None or dataset.sha256 is None else dataset.version
+        """Return the version that the data set gives, None if nothing of it is kept.
+
+        What is kept was computed with nothing hidden: above depth 0 it is of no use where frames are hidden.
+        """
+        if self.part is None or dataset.sha256 is None:
+            return None
+        if dataset.hides_frames and (isinstance(self.part, FrozenVectors) or not goes_on_from(self.part.depths)):
+            return None
+        return dataset.version
+
+    def _hide(self, dataset: RecordingDataset, rows: Sequence[int], inputs: Inputs) -> Inputs:
+        """Return the inputs with what is hidden of them in this epoch."""
+        if not dataset.hides_frames or isinstance(inputs, KnownVectors):
+            return inputs
+        encoder = self._rater.encoder
+        if isinstance(inputs, Windows):
+            n_frames = encoder.count_frames(inputs.n_samples)
+        else:
+            n_frames = next(iter(inputs.frames_at.values())).is_real.sum(dim=1)
+        return inputs._replace(masks=draw_masks(dataset, rows, n_frames, inputs.recording_of_window, encoder))
 
     def _keys_of(self, dataset: RecordingDataset, version: int) -> list[tuple[str, ...]]:
         assert self.part is not None

@@ -1,5 +1,6 @@
 """Experiment trackers, through Accelerate's: the rows of the history, in the run's folder and nowhere else."""
 
+import importlib
 import json
 import os
 import shutil
@@ -17,7 +18,16 @@ _STAY_HERE = {
     "trackio": {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"},
 }
 # what would have a run sent elsewhere, or go on with another one
-_ELSEWHERE = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME")
+_ELSEWHERE = (
+    "TRACKIO_SPACE_ID",
+    "TRACKIO_SERVER_URL",
+    "MLFLOW_RUN_ID",
+    "MLFLOW_EXPERIMENT_NAME",
+    "MLFLOW_EXPERIMENT_ID",
+    "MLFLOW_TRACKING_URI",
+)
+_SET = (*_ELSEWHERE, "TRACKIO_DIR", *(key for of_package in _STAY_HERE.values() for key in of_package))
+_INSTALLS = {"mlflow": "mlflow-skinny", "trackio": "trackio gradio_client"}
 
 
 def check_trackers(names: Sequence[str]) -> None:
@@ -25,7 +35,8 @@ def check_trackers(names: Sequence[str]) -> None:
     for name in names:
         if find_spec(name) is None:
             raise ConfigError(
-                f"train.trackers names {name}, which is not installed. Install it with: pip install {name}, "
+                f"train.trackers names {name}, which is not installed. Install it with: pip install "
+                f"{_INSTALLS.get(name, name)}, "
                 "or take it out."
             )
 
@@ -55,6 +66,7 @@ class Trackers:
         self._run = run
         self._settings = settings or {}
         self._trackers: list[Any] = []
+        self._environment: dict[str, str | None] = {}
 
     def begin(self, history: Sequence[Mapping[str, Any]]) -> None:
         """Start the trackers and log the epochs that are done already.
@@ -66,6 +78,7 @@ class Trackers:
             return
         from accelerate import PartialState
 
+        self._environment = {key: os.environ.get(key) for key in _SET}
         PartialState()  # Accelerate's trackers ask it which process they are in
         shutil.rmtree(self._folder, ignore_errors=True)
         for name in self._names:
@@ -89,9 +102,25 @@ class Trackers:
             tracker.log(values, step=row["epoch"])
 
     def finish(self) -> None:
-        """Write what is not written yet and close."""
-        while self._trackers:
-            self._trackers.pop().finish()
+        """Write what is not written yet, close, and leave the environment as it was."""
+        try:
+            while self._trackers:
+                self._trackers.pop().finish()
+        finally:
+            self._restore_environment()
+
+    def _restore_environment(self) -> None:
+        if self._environment and "mlflow" in self._names:
+            import mlflow
+
+            # else it keeps the run's folder, whatever the environment says
+            mlflow.set_tracking_uri(None)
+        for key, value in self._environment.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+        self._environment = {}
 
 
 def _make_tracker(name: str, folder: Path, run: str) -> Any:
@@ -114,7 +143,18 @@ def _make_tracker(name: str, folder: Path, run: str) -> Any:
             return tracking.WandBTracker(run, mode="offline", dir=str(folder))
         case _:
             os.environ["TRACKIO_DIR"] = str(folder)
+            _check_trackio_folder(folder)
             return tracking.TrackioTracker(run)
+
+
+def _check_trackio_folder(folder: Path) -> None:
+    """Make sure that Trackio writes where it should: it takes its folder when it is imported, once in a process."""
+    place = importlib.import_module("trackio.utils").TRACKIO_DIR
+    if Path(place) != folder:
+        raise ConfigError(
+            f"train.trackers: this process has imported Trackio before, and so it would write to {place}. Train in a "
+            "process of its own, as lalia train does, or take trackio out."
+        )
 
 
 def _flat(settings: Mapping[str, Any]) -> dict[str, str | float]:

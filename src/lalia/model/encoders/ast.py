@@ -1,7 +1,7 @@
 """The Audio Spectrogram Transformer."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,8 @@ class ASTEncoder(SpeechEncoder):
         model: an ``ASTModel``, attention through SDPA.
         source: where it comes from.
     """
+
+    takes_masks: ClassVar[bool] = False
 
     def __init__(self, model: Any, source: EncoderSource) -> None:
         config = model.config

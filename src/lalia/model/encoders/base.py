@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from lalia.errors import EncoderError
 from lalia.model.encoders.module_tree import find_blocks, topmost_without, wraps_layer
+from lalia.model.frame_masks import FrameMasks, hide_frames
 from lalia.model.soft_prompt import SoftPrompt
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class SpeechEncoder(nn.Module, ABC):
             encoder's own output, as in pre-norm models.
         takes_prompt: whether learned vectors can stand before the frames; False where the blocks take every position
             for one of a frame.
+        takes_masks: whether frames can be hidden from the blocks; False where depth 0 is no row of frames in time.
         first_changing_depth: the lowest depth whose values can change in training, ``n_blocks + 1`` if none can. All
             below it runs without gradients and in eval mode.
         prompt: learned vectors before the frames of depth 0, None without.
@@ -94,6 +96,7 @@ class SpeechEncoder(nn.Module, ABC):
 
     last_depth_is_normalized: ClassVar[bool] = False
     takes_prompt: ClassVar[bool] = True
+    takes_masks: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -209,7 +212,15 @@ class SpeechEncoder(nn.Module, ABC):
         """The device of the parameters."""
         return next(self.parameters()).device
 
-    def forward(self, waveforms: Tensor, n_samples: Tensor, depths: Sequence[Depth]) -> dict[Depth, Frames]:
+    @property
+    def frame_rate_hz(self) -> float:
+        """How many frames a second of audio adds."""
+        one, eleven = self.count_frames(torch.tensor([1, 11]) * self.rate_hz).tolist()
+        return float(eleven - one) / 10
+
+    def forward(
+        self, waveforms: Tensor, n_samples: Tensor, depths: Sequence[Depth], masks: FrameMasks | None = None
+    ) -> dict[Depth, Frames]:
         """Return the frames of the asked depths.
 
         Args:
@@ -217,6 +228,7 @@ class SpeechEncoder(nn.Module, ABC):
             n_samples: real samples of each window, shape (windows,).
             depths: numbers from 0 to ``n_blocks``, or ``"last"`` for the encoder's own output, which in pre-norm
                 models is the last depth normalised; or ``"features"`` below depth 0.
+            masks: what is hidden from depth 0 on; None hides nothing.
 
         Returns:
             For each depth its frames, undefined on padding. All numbered depths have the same mask.
@@ -228,19 +240,22 @@ class SpeechEncoder(nn.Module, ABC):
         start: Depth = "features" if "features" in depths else 0
         with self._gradients_at(0):
             frames = (self.stem if start == 0 else self.features)(waveforms, n_samples)
-        return self.frames_from(start, frames, depths)
+        return self.frames_from(start, frames, depths, masks)
 
-    def frames_from(self, depth: Depth, frames: Frames, depths: Sequence[Depth]) -> dict[Depth, Frames]:
+    def frames_from(
+        self, depth: Depth, frames: Frames, depths: Sequence[Depth], masks: FrameMasks | None = None
+    ) -> dict[Depth, Frames]:
         """Return the frames of the asked depths from those of a depth that is not above them.
 
         Args:
             depth: of the frames, 0 to ``n_blocks``, or ``"features"``.
             frames: as ``forward`` gives them for that depth.
             depths: as for ``forward``, none below ``depth``.
+            masks: as for ``forward``.
 
         Raises:
-            EncoderError: if there is no such depth, one lies below ``depth``, or a soft prompt would have to be there
-                already.
+            EncoderError: if there is no such depth, one lies below ``depth``, or a soft prompt or masks would have to
+                be there already.
         """
         found: dict[Depth, Frames] = {}
         if depth == "features":
@@ -254,8 +269,12 @@ class SpeechEncoder(nn.Module, ABC):
             raise EncoderError("No depth follows the encoder's own output.")
         depth = 0 if depth == "features" else depth
         highest = self.check_depths(depths, lowest=depth)
-        if self.prompt is not None and depth > 0:
-            raise EncoderError(f"With a soft prompt frames are computed from those of depth 0, not of depth {depth}.")
+        if depth > 0 and (self.prompt is not None or masks is not None):
+            added = "masks" if self.prompt is None else "a soft prompt"
+            raise EncoderError(f"With {added} frames are computed from those of depth 0, not of depth {depth}.")
+        if masks is not None:
+            with self._gradients_at(0):
+                frames = Frames(hide_frames(frames.values, frames.is_real, masks), frames.is_real)
         with self._gradients_at(depth + 1):
             inner = frames if self.prompt is None else Frames(*self.prompt.put_before(*frames))
             context = self.context(inner)

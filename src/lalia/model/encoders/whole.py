@@ -3,7 +3,7 @@
 import inspect
 import warnings
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,8 @@ class WholeEncoder(SpeechEncoder):
     Raises:
         EncoderError: if it gives none.
     """
+
+    takes_masks: ClassVar[bool] = False
 
     def __init__(self, model: Any, source: EncoderSource) -> None:
         self._features = ClipFeatures(source.features, source.rate_hz, source.name)
