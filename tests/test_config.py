@@ -411,6 +411,8 @@ def test_adalora_takes_no_moving_average(run_yaml):
     ("overrides", "said"),
     [
         (["model.head=regression", "train.loss.focal_gamma=2"], "are for binary and ordinal heads"),
+        (["model.head=regression", "train.loss.targets=raters"], "are for binary and ordinal heads"),
+        (["data.raters=null", "train.loss.targets=raters"], "raters needs several of them (data.raters)"),
         (["train.loss.regression=absolute"], "needs model.head.kind regression"),
         (["data.traits=[slow]", "train.loss.trait_weights={fast: 2}"], "['fast'] are no traits of data.traits"),
     ],

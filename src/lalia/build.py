@@ -187,7 +187,13 @@ def build_loss(settings: LossSettings, rater: SpeechRater, ratings: Tensor) -> R
     if settings.trait_weights or by_level:
         per_trait = torch.tensor([settings.trait_weights.get(trait, 1.0) for trait in rater.traits])
         weights = weigh_ratings(rater.head, ratings, per_trait, by_level=by_level)
-    return RatingLoss(settings.regression, settings.focal_gamma, settings.label_smoothing, weights)
+    return RatingLoss(
+        settings.regression,
+        settings.focal_gamma,
+        settings.label_smoothing,
+        weights,
+        takes_shares=settings.targets == "raters",
+    )
 
 
 def build_preprocessing(audio: AudioSettings, encoder: SpeechEncoder) -> Preprocessing:

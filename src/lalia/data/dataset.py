@@ -17,6 +17,7 @@ from lalia.data.audio import Preprocessing, load_waveform
 from lalia.data.augment import Augmentation, hash_ids
 from lalia.data.decoding import Waveform
 from lalia.data.read_ahead import read_ahead
+from lalia.data.single_ratings import single_ratings
 from lalia.data.table import RecordingTable
 from lalia.errors import AudioError, LaliaError, TableError
 
@@ -87,6 +88,7 @@ class RecordingDataset(Dataset[Item]):
         self.seconds: list[float] = table.recordings["duration_seconds"].tolist()
         self.sha256: list[str] | None = table.recordings["sha256"].tolist() if "sha256" in table.recordings else None
         self.ratings: NDArray[np.float32] = table.ratings.to_numpy(dtype=np.float32)
+        self.single_ratings = single_ratings(table)
         self._paths: list[str] = table.recordings["path"].tolist()
         self._augmentation = augmentation
         self._epoch = 0

@@ -46,18 +46,20 @@ class RatingLoss:
         label_smoothing: the share of each target that lies on the neighbouring levels, half on each, all of it on
             the one neighbour of an end of the scale.
         weights: of each rating by its trait and nearest level, shape (traits, levels); None: all count alike.
+        takes_shares: whether binary and ordinal heads learn the shares of the raters rather than the nearest level.
     """
 
     regression: Literal["squared", "absolute"] = "squared"
     focal_gamma: float = 0.0
     label_smoothing: float = 0.0
     weights: Tensor | None = None
+    takes_shares: bool = False
 
     def to(self, device: torch.device | str) -> "RatingLoss":
         """Return the loss with its weights on a device."""
         return self if self.weights is None else replace(self, weights=self.weights.to(device))
 
-    def __call__(self, head: Head, raw: Tensor, ratings: Tensor) -> RatingLosses:
+    def __call__(self, head: Head, raw: Tensor, ratings: Tensor, shares: Tensor | None = None) -> RatingLosses:
         """Return the loss of every rating.
 
         Args:
@@ -65,17 +67,20 @@ class RatingLoss:
             raw: shape (recordings, traits, outputs).
             ratings: in units of the scale, not always a level (medians of raters), NaN where missing, shape
                 (recordings, traits). Binary and ordinal heads take the nearest level.
+            shares: how the raters of each recording spread over the levels, adding up to 1, anything where the rating
+                is missing, shape (recordings, traits, levels). Binary and ordinal heads take them in place of the
+                nearest level: the cross-entropy is then its mean over the raters. None: the nearest level has all.
         """
         has_rating = ~ratings.isnan()
         known = ratings.masked_fill(~has_rating, 0.0)
         raw = raw.to(torch.promote_types(raw.dtype, ratings.dtype))
         level_index = head.scale.level_index(known)
         if isinstance(head, BinaryHead):
-            reach = self._target_reach(level_index, len(head.scale.levels), raw.dtype)
-            losses = self._cross_entropy(raw.squeeze(-1), reach[..., head.scale.present_index - 1])
+            reach = self._target_reach(level_index, shares, has_rating, head)
+            losses = self._cross_entropy(raw.squeeze(-1), reach.to(raw)[..., head.scale.present_index - 1])
         elif isinstance(head, OrdinalHead):
-            reach = self._target_reach(level_index, len(head.scale.levels), raw.dtype)
-            losses = self._ordinal(raw, reach, is_corn=head.method == "corn")
+            reach = self._target_reach(level_index, shares, has_rating, head)
+            losses = self._ordinal(raw, reach.to(raw), is_corn=head.method == "corn")
         else:
             errors = (raw.squeeze(-1) - known) / head.scale.half_range
             losses = errors.abs() if self.regression == "absolute" else errors.square()
@@ -84,20 +89,19 @@ class RatingLoss:
             losses = losses * self.weights[traits, level_index]
         return RatingLosses(losses.masked_fill(~has_rating, 0.0), has_rating)
 
-    def _target_reach(self, level_index: Tensor, n_levels: int, dtype: torch.dtype) -> Tensor:
+    def _target_reach(self, level_index: Tensor, shares: Tensor | None, has_rating: Tensor, head: Head) -> Tensor:
         """Return how much of each target reaches each level above the first, (recordings, traits, levels - 1)."""
-        thresholds = torch.arange(n_levels - 1, device=level_index.device)
-
-        def reach(index: Tensor) -> Tensor:
-            return (index.unsqueeze(-1) > thresholds).to(dtype)
-
-        if not self.label_smoothing:
-            return reach(level_index)
-        last = n_levels - 1
-        below = torch.where(level_index > 0, level_index - 1, level_index + 1)
-        above = torch.where(level_index < last, level_index + 1, level_index - 1)
-        neighbours = (reach(below) + reach(above)) / 2
-        return (1 - self.label_smoothing) * reach(level_index) + self.label_smoothing * neighbours
+        targets = functional.one_hot(level_index, len(head.scale.levels)).to(torch.get_default_dtype())
+        if shares is not None:
+            targets = torch.where(has_rating.unsqueeze(-1), shares, targets)
+        if self.label_smoothing:
+            neighbours = (functional.pad(targets[..., 1:], (0, 1)) + functional.pad(targets[..., :-1], (1, 0))) / 2
+            # the one neighbour of an end gets all of its share
+            neighbours[..., 1] += targets[..., 0] / 2
+            neighbours[..., -2] += targets[..., -1] / 2
+            targets = torch.lerp(targets, neighbours, self.label_smoothing)
+        # shares such as three thirds may add up to a little more than 1
+        return targets.flip(-1).cumsum(dim=-1).flip(-1)[..., 1:].clamp(max=1.0)
 
     def _ordinal(self, raw: Tensor, reach: Tensor, *, is_corn: bool) -> Tensor:
         if not is_corn:

@@ -12,6 +12,9 @@ class LossSettings(Settings):
 
     regression: Literal["squared", "absolute"] = "squared"
     """The error of a regression head, in units of half the scale's range."""
+    targets: Literal["combined", "raters"] = "combined"
+    """What a binary or ordinal head learns of several raters: their combined rating, or the share of them at each
+    level."""
     focal_gamma: Annotated[NotNegative, Field(le=10.0)] = 0.0
     """Focal loss of binary and ordinal heads: how strongly what is predicted well is played down; 0: not at all."""
     label_smoothing: OpenFraction = 0.0

@@ -35,6 +35,7 @@ from lalia.training.generators import generator_states, restore_generators, seed
 from lalia.training.interrupt import StopRequest, stop_requests
 from lalia.training.memory import ADVICE, PieceTooLarge, computing, smaller_piece, without_smaller_pieces
 from lalia.training.optimizer import make_optimizer, parameter_groups, rate_factor
+from lalia.training.part_loss import PartLoss
 from lalia.training.precision import autocast, make_scaler
 from lalia.training.reader import InputReader, RatedInputs
 from lalia.training.trackers import Trackers
@@ -184,7 +185,8 @@ class _Session:
         self.changing = {name: value for name, value in state.items() if name not in frozen}
         self.trainable = {name: each for name, each in rater.named_parameters() if name in self.changeable}
         self.average = WeightAverage(self.trainable, settings.ema.decay) if settings.ema else None
-        self.loss = build_loss(settings.loss, rater, torch.tensor(train.ratings)).to(self.accelerator.device)
+        self.loss = build_loss(settings.loss, rater, torch.tensor(train.ratings))
+        self.train_loss = PartLoss(self.loss, train, self.accelerator.device)
         self.validation = validation
         self.settings = settings
         self.reader = reader
@@ -387,7 +389,7 @@ class _Session:
     def _loss_sum(self, batch: RatedInputs) -> Tensor:
         with autocast(self.accelerator.device, self.settings.precision):
             raw = self.rater(batch.inputs)
-        losses, _ = self.loss(self.plain_rater.head, raw.float(), batch.ratings)
+        losses, _ = self.train_loss(self.plain_rater.head, raw.float(), batch.ratings, batch.rows)
         return losses.sum()
 
     def _end_epoch(self) -> None:

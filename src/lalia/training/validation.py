@@ -11,6 +11,7 @@ from lalia.model.losses import RatingLoss
 from lalia.model.rater import SpeechRater
 from lalia.scale import Scale
 from lalia.settings import TrainSettings
+from lalia.training.part_loss import PartLoss
 from lalia.training.precision import autocast
 from lalia.training.reader import InputReader
 
@@ -31,10 +32,10 @@ def validate(
     A metric is the mean over the traits where it is defined, None where it is
     for none; a trait counts as called present at a probability of 0.5.
     """
-    loss = loss or RatingLoss()
     was_training = rater.training
     rater.eval()
     device = next(rater.parameters()).device
+    loss_of = PartLoss(loss or RatingLoss(), dataset, device)
     batches = BucketedBatches(
         dataset.recordings,
         dataset.seconds,
@@ -50,7 +51,7 @@ def validate(
         on_device = batch.to(device)
         with autocast(device, settings.precision):
             raw = rater(on_device.inputs)
-        losses, has_rating = loss(rater.head, raw.float(), on_device.ratings)
+        losses, has_rating = loss_of(rater.head, raw.float(), on_device.ratings, batch.rows)
         loss_sum += float(losses.sum())
         n_ratings += int(has_rating.sum())
         raws.append(raw.float())
