@@ -5,6 +5,7 @@ import signal
 from dataclasses import replace
 
 import pandas as pd
+import numpy as np
 import pytest
 import torch
 
@@ -430,3 +431,22 @@ def test_a_step_that_is_computed_in_pieces_is_the_same_step(accumulate, table, m
     assert pieces.history[0]["train_loss"] == pytest.approx(whole.history[0]["train_loss"], rel=1e-5)
     for name, values in whole.last.items():
         torch.testing.assert_close(pieces.last[name], values, atol=1e-4, rtol=0)
+
+
+def test_where_the_metric_is_undefined_in_every_epoch_the_last_is_kept_and_that_is_told(table):
+    class Said(Progress):
+        def __init__(self):
+            self.lines = []
+
+        def say(self, line):
+            self.lines.append(line)
+
+    rater, said = make_trained_rater(), Said()
+    train, validation = make_sets(table, rater)
+    validation.ratings = np.ones_like(validation.ratings)
+    options = settings(epochs=2, early_stopping=EarlyStopping(metric="auc", patience=1))
+    result = fit(rater, train, validation, options, seed=0, progress=said)
+    assert [row["validation_auc"] for row in result.history] == [None, None]
+    assert result.best_epoch == 2
+    assert all(torch.equal(result.best[name], value) for name, value in result.last.items())
+    assert said.lines[-1].startswith("Note: validation_auc is undefined in every epoch, so the last epoch's weights")

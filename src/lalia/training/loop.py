@@ -14,13 +14,12 @@ from accelerate.utils.memory import clear_device_cache
 from torch import Tensor
 
 from lalia.build import build_loss
-from lalia.data.audio import Preprocessing
 from lalia.data.dataset import BucketedBatches, RecordingDataset
 from lalia.data.read_ahead import naming_dead_workers
 from lalia.errors import Stopped, TrainingError, list_some
 from lalia.model.rater import SpeechRater
 from lalia.progress import Progress
-from lalia.settings import EarlyStopping, TrainSettings
+from lalia.settings import TrainSettings
 from lalia.training.checkpoint import (
     Position,
     checkpoint_bytes,
@@ -32,28 +31,17 @@ from lalia.training.checkpoint_folder import warn_of_space
 from lalia.training.ema import WeightAverage
 from lalia.training.finite import MOST_IN_A_ROW, are_finite, total_norm
 from lalia.training.generators import generator_states, restore_generators, seed_generators
+from lalia.training.history import Row, finite_values, improves, in_words, largest_rates, watched
 from lalia.training.interrupt import StopRequest, stop_requests
 from lalia.training.memory import ADVICE, PieceTooLarge, computing, smaller_piece, without_smaller_pieces
 from lalia.training.optimizer import make_optimizer, parameter_groups, rate_factor
 from lalia.training.part_loss import PartLoss
+from lalia.training.pieces import CPU_PIECE_SECONDS, in_groups, split_rows, windows_within
 from lalia.training.precision import autocast, make_scaler
 from lalia.training.reader import InputReader, RatedInputs
 from lalia.training.trackers import Trackers
 from lalia.training.unfreezing import GradualUnfreezing
-from lalia.training.validation import HIGHER_IS_BETTER, validate
-
-Row = dict[str, float | int | bool | None]
-
-CPU_PIECE_SECONDS = 16.0
-"""Of audio in a forward and backward pass on a CPU: what fits its caches, and enough to keep it busy."""
-
-# with layer decay, the rate of the last block
-RATE_COLUMNS = {
-    "rest": "learning_rate",
-    "encoder": "encoder_learning_rate",
-    "adapter": "adapter_learning_rate",
-    "mix": "mix_learning_rate",
-}
+from lalia.training.validation import validate
 
 
 @dataclass(frozen=True)
@@ -132,6 +120,8 @@ def fit(
         session.unfreezing.end()
     with session.averaged():
         last = session.weights()
+    if not session.best:
+        session.take_last_as_best()
     best = session.best or last
     session.use(best)
     position = session.position
@@ -271,7 +261,7 @@ class _Session:
         Such a step leaves nothing behind but incomplete gradients.
         """
         position = self.position
-        steps_left = _in_groups(list(self.batches)[position.batch :], self.settings.accumulate)
+        steps_left = in_groups(list(self.batches)[position.batch :], self.settings.accumulate)
         pieces = [[piece for batch in group for piece in self._pieces(batch)] for group in steps_left]
         inputs = self.reader.read(self.dataset, itertools.chain.from_iterable(pieces))
         for group, of_group in zip(steps_left, pieces, strict=True):
@@ -400,18 +390,16 @@ class _Session:
         if len(self.validation):
             with self.averaged(), without_smaller_pieces("validation", "Lower train.batch_seconds."):
                 values = validate(self.plain_rater, self.validation, self.settings, self.reader, self.loss)
-            row |= {name: _finite(value) for name, value in values.items()}
+            row |= finite_values(values)
         row["skipped_steps"] = position.skipped
-        for part, column in RATE_COLUMNS.items():
-            rates = [group["lr"] for group in self.optimizer.param_groups if group["part"] == part]
-            row[column] = max(rates, default=None)
+        row |= largest_rates(self.optimizer.param_groups)
         row["batch_seconds"] = self.batch_seconds
         row["seconds"] = round(position.seconds, 3)
         row["audio_seconds_per_second"] = round(sum(self.dataset.seconds) / max(position.seconds, 1e-9), 1)
-        value = _watched(row, self.settings.early_stopping)
-        improves = not len(self.validation) or _improves(value, position.best_value, self.settings.early_stopping)
-        row["is_best"] = improves
-        if improves:
+        value = watched(row, self.settings.early_stopping)
+        is_best = not len(self.validation) or improves(value, position.best_value, self.settings.early_stopping)
+        row["is_best"] = is_best
+        if is_best:
             position.best_epoch, position.best_value, position.stale_epochs = position.epoch, value, 0
             with self.averaged():
                 self.best = self.weights()
@@ -421,7 +409,17 @@ class _Session:
         position.epoch += 1
         position.batch, position.loss_sum, position.n_ratings, position.seconds, position.skipped = 0, 0.0, 0, 0.0, 0
         self.trackers.log(row)
-        self.progress.say(_in_words(row))
+        self.progress.say(in_words(row))
+
+    def take_last_as_best(self) -> None:
+        """Note that the last epoch counts as the best, because no epoch had a value to choose by."""
+        stopping = self.settings.early_stopping
+        metric = f"validation_{stopping.metric if stopping else 'loss'}"
+        self.position.best_epoch = len(self.position.history)
+        self.progress.say(
+            f"Note: {metric} is undefined in every epoch, so the last epoch's weights are kept. It needs recordings of "
+            "the validation part with and without a trait; train.early_stopping.metric=loss needs none."
+        )
 
     def _save_or_stop(self, request: StopRequest) -> None:
         if self.checkpoints is not None:
@@ -465,56 +463,3 @@ class _Session:
                 f"The checkpoint is of another model: {list_some(differing)} differ. Train again with --overwrite."
             )
         self.plain_rater.load_state_dict(weights, strict=False)
-
-
-def windows_within(seconds: float, preprocessing: Preprocessing) -> int:
-    """Return how many windows are in some seconds of audio, at least one."""
-    return max(1, int(seconds // preprocessing.window_seconds))
-
-
-def _in_groups(batches: Sequence[list[int]], size: int) -> list[Sequence[list[int]]]:
-    """Return ``size`` batches at a time; the last group may be smaller, and still makes a step."""
-    return [batches[start : start + size] for start in range(0, len(batches), size)]
-
-
-def split_rows(rows: Sequence[int], seconds: Sequence[float], most: float) -> list[list[int]]:
-    """Return rows in pieces that have at most so many seconds of audio, their order kept; a longer row is alone.
-
-    Example:
-        >>> split_rows([3, 0, 1, 2], seconds=[4.0, 5.0, 9.0, 20.0], most=10.0)
-        [[3], [0, 1], [2]]
-    """
-    pieces: list[list[int]] = []
-    total = 0.0
-    for row in rows:
-        total += seconds[row]
-        if not pieces or total > most:
-            pieces.append([])
-            total = seconds[row]
-        pieces[-1].append(row)
-    return pieces
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _watched(row: Row, early_stopping: EarlyStopping | None) -> float | None:
-    value = row.get(f"validation_{early_stopping.metric if early_stopping else 'loss'}")
-    return None if value is None else float(value)
-
-
-def _improves(value: float | None, best: float | None, early_stopping: EarlyStopping | None) -> bool:
-    if value is None:
-        return False
-    if best is None:
-        return True
-    return value > best if early_stopping and early_stopping.metric in HIGHER_IS_BETTER else value < best
-
-
-def _in_words(row: Row) -> str:
-    parts = [f"epoch {row['epoch']:>3}", f"training loss {row['train_loss']:.4f}"]
-    parts += [
-        f"{name.replace('_', ' ')} {row[name]:.4f}" for name in ("validation_loss", "validation_auc") if row.get(name)
-    ]
-    return ", ".join(parts) + (" *" if row["is_best"] else "")
