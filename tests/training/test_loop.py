@@ -4,8 +4,8 @@ import math
 import signal
 from dataclasses import replace
 
-import pandas as pd
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
