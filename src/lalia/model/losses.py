@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lalia.model.heads import BinaryHead, Head, OrdinalHead
+from lalia.model.joint_losses import concordance_losses
 
 
 class RatingLosses(NamedTuple):
@@ -36,10 +37,11 @@ class RatingLoss:
     - ordinal, corn: the same, over the thresholds whose lower level is reached, so that ``(levels - 1) * losses`` is
       the negative log-likelihood of the level (Shi, Cao and Raschka 2021, equation 6). ``coral_pytorch``'s
       ``corn_loss`` is the sum of that over a batch, divided by the number of terms instead of the number of ratings.
-    - regression: squared or absolute error in units of half the scale's range.
+    - regression: squared or absolute error in units of half the scale's range; or for each rating of a trait 1 less
+      the concordance correlation of its values with its ratings, over all recordings that are given at once.
 
     Args:
-        regression: squared or absolute.
+        regression: squared, absolute or concordance.
         focal_gamma: each cross-entropy of a logit with probability p and target t is multiplied by |t - p| to this
             power (Lin et al. 2017, "Focal loss for dense object detection", equation 4; for targets between 0 and 1 Li
             et al. 2020, "Generalized focal loss", equation 5). 0: plain cross-entropy.
@@ -49,11 +51,16 @@ class RatingLoss:
         takes_shares: whether binary and ordinal heads learn the shares of the raters rather than the nearest level.
     """
 
-    regression: Literal["squared", "absolute"] = "squared"
+    regression: Literal["squared", "absolute", "concordance"] = "squared"
     focal_gamma: float = 0.0
     label_smoothing: float = 0.0
     weights: Tensor | None = None
     takes_shares: bool = False
+
+    @property
+    def joins_recordings(self) -> bool:
+        """Whether the loss of a recording depends on the others, so that batches cannot be added up."""
+        return self.regression == "concordance"
 
     def to(self, device: torch.device | str) -> "RatingLoss":
         """Return the loss with its weights on a device."""
@@ -82,12 +89,17 @@ class RatingLoss:
             reach = self._target_reach(level_index, shares, has_rating, head)
             losses = self._ordinal(raw, reach.to(raw), is_corn=head.method == "corn")
         else:
-            errors = (raw.squeeze(-1) - known) / head.scale.half_range
-            losses = errors.abs() if self.regression == "absolute" else errors.square()
+            losses = self._regression(raw.squeeze(-1), ratings, head.scale.half_range)
         if self.weights is not None:
             traits = torch.arange(ratings.shape[1], device=self.weights.device)
             losses = losses * self.weights[traits, level_index]
         return RatingLosses(losses.masked_fill(~has_rating, 0.0), has_rating)
+
+    def _regression(self, values: Tensor, ratings: Tensor, half_range: float) -> Tensor:
+        if self.regression == "concordance":
+            return concordance_losses(values / half_range, ratings / half_range).expand_as(values)
+        errors = (values - ratings.nan_to_num()) / half_range
+        return errors.abs() if self.regression == "absolute" else errors.square()
 
     def _target_reach(self, level_index: Tensor, shares: Tensor | None, has_rating: Tensor, head: Head) -> Tensor:
         """Return how much of each target reaches each level above the first, (recordings, traits, levels - 1)."""

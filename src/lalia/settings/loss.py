@@ -10,8 +10,9 @@ from lalia.settings.base import NotNegative, OpenFraction, Positive, Settings
 class LossSettings(Settings):
     """What training minimises; each rating that is there counts alike unless weights are given."""
 
-    regression: Literal["squared", "absolute"] = "squared"
-    """The error of a regression head, in units of half the scale's range."""
+    regression: Literal["squared", "absolute", "concordance"] = "squared"
+    """The error of a regression head, in units of half the scale's range; or 1 less the concordance correlation of
+    each trait over all recordings of a step."""
     targets: Literal["combined", "raters"] = "combined"
     """What a binary or ordinal head learns of several raters: their combined rating, or the share of them at each
     level."""

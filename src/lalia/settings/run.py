@@ -167,6 +167,10 @@ class RunSettings(Settings):
                 raise ValueError(
                     "train.loss: focal_gamma, label_smoothing and targets are for binary and ordinal heads"
                 )
+            if loss.regression == "concordance" and loss.level_weights != "none":
+                raise ValueError(
+                    "train.loss.level_weights does not go with concordance, which is of all levels at once"
+                )
         elif loss.regression != "squared":
             raise ValueError(f"train.loss.regression {loss.regression} needs model.head.kind regression")
         if loss.targets == "raters" and self.data.raters is None:

@@ -35,7 +35,6 @@ def validate(
     was_training = rater.training
     rater.eval()
     device = next(rater.parameters()).device
-    loss_of = PartLoss(loss or RatingLoss(), dataset, device)
     batches = BucketedBatches(
         dataset.recordings,
         dataset.seconds,
@@ -44,25 +43,22 @@ def validate(
         shuffle=False,
         preprocessing=dataset.preprocessing,
     )
-    loss_sum, n_ratings = 0.0, 0
-    raws, ratings = [], []
+    raws, ratings, rows = [], [], []
     reader = reader or InputReader(rater, workers=settings.workers)
     for batch in reader.read(dataset, batches):
-        on_device = batch.to(device)
         with autocast(device, settings.precision):
-            raw = rater(on_device.inputs)
-        losses, has_rating = loss_of(rater.head, raw.float(), on_device.ratings, batch.rows)
-        loss_sum += float(losses.sum())
-        n_ratings += int(has_rating.sum())
-        raws.append(raw.float())
+            raws.append(rater(batch.inputs.to(device)).float())
         ratings.append(batch.ratings)
+        rows.append(batch.rows)
     rater.train(was_training)
-    values: dict[str, float | None] = {"validation_loss": loss_sum / n_ratings if n_ratings else None}
-    if raws:
-        scores = rater.decode(torch.cat(raws))
-        means = _mean_metrics(torch.cat(ratings).numpy().astype(np.float64), scores, rater.scale)
-        values |= {f"validation_{name}": value for name, value in means.items()}
-    return values
+    if not raws:
+        return {"validation_loss": None}
+    raw, rated = torch.cat(raws), torch.cat(ratings)
+    losses, has_rating = PartLoss(loss or RatingLoss(), rater.head, dataset)(raw, rated, torch.cat(rows))
+    n_ratings = int(has_rating.sum())
+    values: dict[str, float | None] = {"validation_loss": float(losses.sum()) / n_ratings if n_ratings else None}
+    means = _mean_metrics(rated.numpy().astype(np.float64), rater.decode(raw), rater.scale)
+    return values | {f"validation_{name}": value for name, value in means.items()}
 
 
 def _mean_metrics(ratings: NDArray[np.float64], scores: Scores, scale: Scale) -> dict[str, float | None]:
