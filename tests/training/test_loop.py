@@ -1,6 +1,7 @@
 """The training loop on a tiny encoder and eight toy recordings."""
 
 import math
+import re
 import signal
 from dataclasses import replace
 
@@ -450,3 +451,22 @@ def test_where_the_metric_is_undefined_in_every_epoch_the_last_is_kept_and_that_
     assert result.best_epoch == 2
     assert all(torch.equal(result.best[name], value) for name, value in result.last.items())
     assert said.lines[-1].startswith("Note: validation_auc is undefined in every epoch, so the last epoch's weights")
+
+
+def test_each_step_tells_loss_rate_speed_and_memory(table):
+    class Told(Progress):
+        def __init__(self):
+            self.notes = []
+
+        def advance(self, note=""):
+            self.notes.append(note)
+
+    rater, told = make_trained_rater(), Told()
+    options = settings(epochs=1, batch_seconds=1, learning_rate=1e-3, encoder_learning_rate=1e-4, warmup=0.0)
+    result = fit(rater, *make_sets(table, rater), options, seed=0, progress=told)
+    found = re.fullmatch(r"loss (.*), rate (.*), (.*) s of audio per second, (.*) GiB", told.notes[-1])
+    loss, _, pace, memory = map(float, found.groups())
+    assert loss == pytest.approx(result.history[0]["train_loss"], abs=1e-4)
+    assert pace == pytest.approx(result.history[0]["audio_seconds_per_second"], abs=1)
+    assert memory > 0
+    assert told.notes[0].split(", ")[1] == "rate 1.0e-03"

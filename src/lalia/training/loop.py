@@ -35,6 +35,7 @@ from lalia.training.history import Row, finite_values, improves, in_words, large
 from lalia.training.interrupt import StopRequest, stop_requests
 from lalia.training.memory import ADVICE, PieceTooLarge, smaller_piece, without_smaller_pieces
 from lalia.training.optimizer import make_optimizer, parameter_groups, rate_factor
+from lalia.training.pace import memory_bytes, pace_in_words
 from lalia.training.part_loss import PartLoss
 from lalia.training.pieces import CPU_PIECE_SECONDS, in_groups, split_rows, windows_within
 from lalia.training.precision import autocast, make_scaler
@@ -265,6 +266,9 @@ class _Session:
         steps_left = in_groups(list(self.batches)[position.batch :], self.settings.accumulate)
         pieces = [[piece for batch in group for piece in self._pieces(batch)] for group in steps_left]
         inputs = self.reader.read(self.dataset, itertools.chain.from_iterable(pieces))
+        audio_seconds = sum(
+            self.dataset.seconds[row] for batch in list(self.batches)[: position.batch] for row in batch
+        )
         for group, of_group in zip(steps_left, pieces, strict=True):
             generators = generator_states()
             try:
@@ -275,12 +279,23 @@ class _Session:
             position.batch += len(group)
             position.step += 1
             position.seconds = time.perf_counter() - begun
-            self.progress.advance(f"loss {position.loss_sum / max(position.n_ratings, 1):.4f}")
+            audio_seconds += sum(self.dataset.seconds[row] for batch in group for row in batch)
+            self.progress.advance(self._pace(audio_seconds))
             self._stop_if_none_is_finite(ends_epoch=False)
             # after the last step the epoch is ended first, so that a resumed run validates it only once
             if request.signal_number and position.batch < len(self.batches):
                 self._save_or_stop(request)
         return []
+
+    def _pace(self, audio_seconds: float) -> str:
+        position = self.position
+        return pace_in_words(
+            loss=position.loss_sum / max(position.n_ratings, 1),
+            rate=max(group["lr"] for group in self.optimizer.param_groups),
+            audio_seconds=audio_seconds,
+            seconds=position.seconds,
+            memory=memory_bytes(self.accelerator.device),
+        )
 
     def _compute_less_at_once(self, rows: list[int]) -> None:
         """Compute less audio at once from here on, after memory ran out with some recordings."""
