@@ -17,6 +17,7 @@ from lalia.model.encoders.base import SpeechEncoder
 from lalia.model.encoders.load import load_encoder
 from lalia.model.heads import Head, build_head
 from lalia.model.inputs import Windows
+from lalia.model.joint_losses import Rank
 from lalia.model.layer_mix import build_layer_mix
 from lalia.model.losses import RatingLoss, weigh_ratings
 from lalia.model.pooling import Pooling, build_pooling
@@ -192,6 +193,7 @@ def build_loss(settings: LossSettings, rater: SpeechRater, ratings: Tensor) -> R
         settings.focal_gamma,
         settings.label_smoothing,
         weights,
+        rank=Rank(**settings.rank.model_dump()) if settings.rank else None,
         takes_shares=settings.targets == "raters",
     )
 

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from lalia.build import build_loss
 from lalia.data.dataset import RecordingDataset
 from lalia.model.losses import RatingLoss
-from lalia.settings import LossSettings
+from lalia.settings import LossSettings, RankSettings
 from lalia.training.generators import seed_generators
 from lalia.training.loop import fit
 from lalia.training.part_loss import PartLoss
@@ -14,7 +15,12 @@ from lalia.training.whole_batch import backward_apart, backward_together
 from toy_data import make_table
 from toy_training import make_sets, make_trained_rater, settings, without_dropout
 
-CONCORDANCE = ("regression", LossSettings(regression="concordance"))
+JOINT = [
+    ("regression", LossSettings(regression="concordance")),
+    ("binary", LossSettings(rank=RankSettings())),
+    ("ordinal", LossSettings(rank=RankSettings(bce_weight=0.1, across_speakers=False))),
+]
+NAMES = ["concordance", "rank", "rank within speakers too"]
 
 
 @pytest.fixture
@@ -27,13 +33,13 @@ def gradients(rater):
 
 
 @pytest.mark.parametrize("size", [1, 3, 8])
-@pytest.mark.parametrize("loss", [RatingLoss("concordance")], ids=["concordance"])
-def test_pieces_give_the_gradients_of_one_graph_of_them_all_with_dropout(table, loss, size):
-    rater = make_trained_rater(kind="regression").train()
+@pytest.mark.parametrize(("kind", "loss"), JOINT, ids=NAMES)
+def test_pieces_give_the_gradients_of_one_graph_of_them_all_with_dropout(table, kind, loss, size):
+    rater = make_trained_rater(kind=kind).train()
     dataset = RecordingDataset(table, rater.preprocessing)
     rows = [list(range(start, min(start + size, 8))) for start in range(0, 8, size)]
     pieces = list(InputReader(rater).read(dataset, rows))
-    part_loss = PartLoss(loss, rater.head, dataset)
+    part_loss = PartLoss(build_loss(loss, rater, torch.tensor(dataset.ratings)), rater.head, dataset)
 
     def score(piece):
         return rater(piece.inputs)
@@ -68,7 +74,7 @@ def test_pieces_apart_would_give_other_gradients(table):
     assert any((found[0][name] - found[1][name]).abs().max() > 1e-3 for name in found[0])
 
 
-@pytest.mark.parametrize(("kind", "loss"), [CONCORDANCE], ids=["concordance"])
+@pytest.mark.parametrize(("kind", "loss"), JOINT, ids=NAMES)
 @pytest.mark.parametrize(("batch_seconds", "accumulate"), [(1.6, 2), (0.9, 4), (0.1, 100)])
 def test_accumulated_batches_are_one_large_batch_to_the_loss(table, kind, loss, batch_seconds, accumulate, monkeypatch):
     results = []
@@ -83,7 +89,7 @@ def test_accumulated_batches_are_one_large_batch_to_the_loss(table, kind, loss, 
         torch.testing.assert_close(results[1].last[name], value, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize(("kind", "loss"), [CONCORDANCE], ids=["concordance"])
+@pytest.mark.parametrize(("kind", "loss"), JOINT, ids=NAMES)
 def test_it_is_learned_from(table, kind, loss):
     rater = make_trained_rater(kind=kind)
     train = RecordingDataset(table, rater.preprocessing)

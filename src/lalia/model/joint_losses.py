@@ -3,8 +3,24 @@
 Shape notation: scores and ratings (recordings, traits), ratings with NaN where missing; one loss per trait, (traits,).
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
+
+# recordings whose pairs with all others are compared at once: a validation part may have 10^8 pairs
+_AT_ONCE = 1024
+
+
+class Rank(NamedTuple):
+    """How pairs of recordings are ranked."""
+
+    margin: float
+    """How far the score of the higher rated one should lie above the other's, in log-odds."""
+    bce_weight: float
+    """The share of the loss that is the head's own cross-entropy; the rest is that of the ranking."""
+    across_speakers: bool
+    """Whether only recordings of different speakers are paired."""
 
 
 def concordance_losses(values: Tensor, ratings: Tensor) -> Tensor:
@@ -42,3 +58,40 @@ def concordance_losses(values: Tensor, ratings: Tensor) -> Tensor:
     spreads = (from_mean.square() + from_mean_rating.square()).sum(dim=0) / n_ratings
     # where nothing differs, 0 / 0 would have no gradient
     return 1 - 2 * covariance / (spreads + (mean_value - mean_rating).square()).clamp(min=1e-6)
+
+
+def rank_losses(scores: Tensor, ratings: Tensor, margin: float, speakers: Tensor | None = None) -> Tensor:
+    """Return the mean hinge loss of each trait over the pairs of recordings that are rated differently.
+
+    A pair has the loss max(0, margin - difference), the difference being the score of the higher rated recording less
+    that of the other (``torch.nn.MarginRankingLoss``). A trait without such a pair has a loss of 0.
+
+    Args:
+        scores: higher for more of the trait.
+        ratings: NaN where missing.
+        margin: how large the difference should be.
+        speakers: a number per recording, shape (recordings,): recordings of the same speaker make no pair. None: any
+            two recordings do.
+
+    Example:
+        >>> ratings = torch.tensor([[1.0], [2.0], [2.0], [torch.nan]])
+        >>> rank_losses(torch.tensor([[0.0], [3.0], [0.5], [9.0]]), ratings, margin=1.0)
+        tensor([0.2500])
+        >>> rank_losses(torch.tensor([[0.0], [3.0], [0.5], [9.0]]), ratings, margin=1.0, speakers=torch.arange(4) // 2)
+        tensor([0.5000])
+    """
+    losses = [_rank_trait(*each, margin, speakers) for each in zip(scores.unbind(1), ratings.unbind(1), strict=True)]
+    return torch.stack(losses)
+
+
+def _rank_trait(scores: Tensor, ratings: Tensor, margin: float, speakers: Tensor | None) -> Tensor:
+    total, n_pairs = scores.new_zeros(()), scores.new_zeros((), dtype=torch.int64)
+    for rows in torch.split(torch.arange(len(scores), device=scores.device), _AT_ONCE):
+        # NaN is above nothing, and nothing above NaN
+        is_above = ratings[rows, None] > ratings
+        if speakers is not None:
+            is_above &= speakers[rows, None] != speakers
+        hinges = (margin - (scores[rows, None] - scores)).clamp(min=0)
+        total = total + torch.where(is_above, hinges, 0.0).sum()
+        n_pairs = n_pairs + is_above.sum()
+    return total / n_pairs.clamp(min=1)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lalia.model.heads import BinaryHead, Head, OrdinalHead
-from lalia.model.joint_losses import concordance_losses
+from lalia.model.heads import BinaryHead, Head, OrdinalHead, RegressionHead
+from lalia.model.joint_losses import Rank, concordance_losses, rank_losses
 
 
 class RatingLosses(NamedTuple):
@@ -48,6 +48,9 @@ class RatingLoss:
         label_smoothing: the share of each target that lies on the neighbouring levels, half on each, all of it on
             the one neighbour of an end of the scale.
         weights: of each rating by its trait and nearest level, shape (traits, levels); None: all count alike.
+        rank: of pairs of recordings, for binary and ordinal heads: the loss of each rating is then a mixture of the
+            above and of the rank loss of its trait over all recordings that are given at once, which compares the mean
+            log-odds of reaching a level. None: no ranking.
         takes_shares: whether binary and ordinal heads learn the shares of the raters rather than the nearest level.
     """
 
@@ -55,18 +58,26 @@ class RatingLoss:
     focal_gamma: float = 0.0
     label_smoothing: float = 0.0
     weights: Tensor | None = None
+    rank: Rank | None = None
     takes_shares: bool = False
 
     @property
     def joins_recordings(self) -> bool:
         """Whether the loss of a recording depends on the others, so that batches cannot be added up."""
-        return self.regression == "concordance"
+        return self.regression == "concordance" or self.rank is not None
 
     def to(self, device: torch.device | str) -> "RatingLoss":
         """Return the loss with its weights on a device."""
         return self if self.weights is None else replace(self, weights=self.weights.to(device))
 
-    def __call__(self, head: Head, raw: Tensor, ratings: Tensor, shares: Tensor | None = None) -> RatingLosses:
+    def __call__(
+        self,
+        head: Head,
+        raw: Tensor,
+        ratings: Tensor,
+        shares: Tensor | None = None,
+        speakers: Tensor | None = None,
+    ) -> RatingLosses:
         """Return the loss of every rating.
 
         Args:
@@ -77,6 +88,7 @@ class RatingLoss:
             shares: how the raters of each recording spread over the levels, adding up to 1, anything where the rating
                 is missing, shape (recordings, traits, levels). Binary and ordinal heads take them in place of the
                 nearest level: the cross-entropy is then its mean over the raters. None: the nearest level has all.
+            speakers: a number per recording, shape (recordings,), for a ranking across speakers.
         """
         has_rating = ~ratings.isnan()
         known = ratings.masked_fill(~has_rating, 0.0)
@@ -90,6 +102,10 @@ class RatingLoss:
             losses = self._ordinal(raw, reach.to(raw), is_corn=head.method == "corn")
         else:
             losses = self._regression(raw.squeeze(-1), ratings, head.scale.half_range)
+        if self.rank is not None and not isinstance(head, RegressionHead):
+            speakers = speakers if self.rank.across_speakers else None
+            ranked = rank_losses(head.log_odds(raw).mean(dim=-1), ratings, self.rank.margin, speakers)
+            losses = torch.lerp(ranked.expand_as(losses), losses, self.rank.bce_weight)
         if self.weights is not None:
             traits = torch.arange(ratings.shape[1], device=self.weights.device)
             losses = losses * self.weights[traits, level_index]

@@ -163,9 +163,9 @@ class RunSettings(Settings):
             raise ValueError(f"train.early_stopping.metric: {metric} needs levels, which a binary head does not give")
         loss = self.train.loss
         if isinstance(self.model.head, RegressionHead):
-            if loss.focal_gamma or loss.label_smoothing or loss.targets != "combined":
+            if loss.focal_gamma or loss.label_smoothing or loss.rank or loss.targets != "combined":
                 raise ValueError(
-                    "train.loss: focal_gamma, label_smoothing and targets are for binary and ordinal heads"
+                    "train.loss: focal_gamma, label_smoothing, rank and targets are for binary and ordinal heads"
                 )
             if loss.regression == "concordance" and loss.level_weights != "none":
                 raise ValueError(

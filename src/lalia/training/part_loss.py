@@ -23,6 +23,7 @@ class PartLoss:
     def __init__(self, loss: RatingLoss, head: Head, dataset: RecordingDataset) -> None:
         self._loss = loss
         self._head = head
+        self._speakers = torch.from_numpy(dataset.speakers)
         self._shares = torch.from_numpy(dataset.single_ratings.level_shares()) if loss.takes_shares else None
 
     def __call__(self, raw: Tensor, ratings: Tensor, rows: Tensor) -> RatingLosses:
@@ -34,7 +35,8 @@ class PartLoss:
             rows: of the recordings in the part, on the CPU, shape (recordings,).
         """
         shares = None if self._shares is None else self._shares[rows].to(raw.device)
-        return self._loss.to(raw.device)(self._head, raw, ratings.to(raw.device), shares)
+        speakers = self._speakers[rows].to(raw.device)
+        return self._loss.to(raw.device)(self._head, raw, ratings.to(raw.device), shares, speakers)
 
     def sum(self, raw: Tensor, batches: Sequence[RatedInputs]) -> Tensor:
         """Return the sum of the losses of all ratings.
