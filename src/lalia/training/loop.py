@@ -338,7 +338,7 @@ class _Session:
         losses = compute(
             group,
             self._score,
-            self.train_loss.sum,
+            self._loss_sum,
             lambda loss: self.accelerator.backward(self.scaler.scale(loss / n_ratings)),
         )
         if self.ranks is not None:
@@ -397,6 +397,9 @@ class _Session:
         with autocast(self.accelerator.device, self.settings.precision):
             raw: Tensor = self.rater(batch.inputs.to(self.accelerator.device))
         return raw.float()
+
+    def _loss_sum(self, raw: Tensor, batches: Sequence[RatedInputs]) -> Tensor:
+        return self.train_loss.sum(raw, batches)
 
     def _end_epoch(self) -> None:
         """Validate, add a row to the history, keep the weights if they are the best, go to the next epoch."""
