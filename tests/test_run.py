@@ -254,3 +254,13 @@ def test_a_part_without_recordings_does_not_stop_a_run(own_corpus, tmp_path):
     assert set(read_metrics(folder)) == {"train"}
     manifest = json.loads((folder / "manifest.json").read_text())
     assert all(each["value"] == 0.5 and each["reason"] for each in manifest["thresholds"].values())
+
+
+def test_a_run_with_heads_of_raters_scores_with_that_of_the_combined_rating(corpus, tmp_path):
+    overrides = ("model.rater_heads=true", "train.loss.targets=raters", "train.loss.rank={}")
+    folder = train(quick_settings(corpus, tmp_path, *overrides))
+    rater = SpeechRater.from_pretrained(folder)
+    assert rater.raters == ("1", "2", "3")
+    before = (folder / "metrics.json").read_bytes()
+    evaluate_run(folder)
+    assert (folder / "metrics.json").read_bytes() == before

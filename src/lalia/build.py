@@ -37,6 +37,7 @@ from lalia.settings import (
     LastBlocks,
     LoraAdapt,
     LossSettings,
+    ModelSettings,
     PartialAdapt,
     RandomEncoder,
     RunSettings,
@@ -44,12 +45,13 @@ from lalia.settings import (
 )
 
 
-def build_rater(settings: RunSettings, traits: Sequence[str]) -> SpeechRater:
+def build_rater(settings: RunSettings, traits: Sequence[str], raters: Sequence[str] = ()) -> SpeechRater:
     """Build the rater of a run: encoder loaded and adapted, new weights drawn from the run's seed.
 
     Args:
         settings: of the run.
         traits: what is rated, in the order of the outputs.
+        raters: who rated it; each gets a head with ``model.rater_heads``.
 
     Raises:
         ConfigError: if a trait is not in exactly one of the head's groups.
@@ -76,6 +78,9 @@ def build_rater(settings: RunSettings, traits: Sequence[str]) -> SpeechRater:
             traits=tuple(traits),
             scale=scale,
             preprocessing=build_preprocessing(settings.audio, encoder),
+            # drawn last: all other weights are the same with and without
+            rater_heads=_build_rater_heads(settings.model, len(traits) * len(raters), scale, pooling),
+            raters=raters if settings.model.rater_heads else (),
         )
         check_gradients(rater)
     _take_over(rater, settings, started)
@@ -168,6 +173,13 @@ def _build_head(asked: HeadSettings, traits: Sequence[str], scale: Scale, poolin
     )
 
 
+def _build_rater_heads(model: ModelSettings, n_outputs: int, scale: Scale, pooling: Pooling) -> Head | None:
+    if not model.rater_heads:
+        return None
+    options = model.head.model_dump(include={"kind", "method", "dropout", "layer_norm"})
+    return build_head(width=pooling.out_width, n_traits=n_outputs, scale=scale, **options)
+
+
 def build_loss(settings: LossSettings, rater: SpeechRater, ratings: Tensor) -> RatingLoss:
     """Say what training minimises.
 
@@ -194,6 +206,7 @@ def build_loss(settings: LossSettings, rater: SpeechRater, ratings: Tensor) -> R
         settings.label_smoothing,
         weights,
         rank=Rank(**settings.rank.model_dump()) if settings.rank else None,
+        rater_weight=settings.rater_weight,
         takes_shares=settings.targets == "raters",
     )
 

@@ -39,7 +39,7 @@ def test_pieces_give_the_gradients_of_one_graph_of_them_all_with_dropout(table, 
     dataset = RecordingDataset(table, rater.preprocessing)
     rows = [list(range(start, min(start + size, 8))) for start in range(0, 8, size)]
     pieces = list(InputReader(rater).read(dataset, rows))
-    part_loss = PartLoss(build_loss(loss, rater, torch.tensor(dataset.ratings)), rater.head, dataset)
+    part_loss = PartLoss(build_loss(loss, rater, torch.tensor(dataset.ratings)), rater, dataset)
 
     def score(piece):
         return rater(piece.inputs)
@@ -65,7 +65,7 @@ def test_pieces_apart_would_give_other_gradients(table):
     rater = without_dropout(make_trained_rater(kind="regression"))
     dataset = RecordingDataset(table, rater.preprocessing)
     pieces = list(InputReader(rater).read(dataset, [[0, 1, 2, 3], [4, 5, 6, 7]]))
-    part_loss = PartLoss(RatingLoss("concordance"), rater.head, dataset)
+    part_loss = PartLoss(RatingLoss("concordance"), rater, dataset)
     found = []
     for backward in (backward_apart, backward_together):
         backward(pieces, lambda piece: rater(piece.inputs), part_loss.sum, lambda of: of.backward())

@@ -1,5 +1,6 @@
 """Each rater's own ratings by position: which levels they gave a recording."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +43,14 @@ class SingleRatings:
         totals = counts.sum(axis=-1, keepdims=True)
         shares: NDArray[np.float32] = np.divide(counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
         return shares.astype(np.float32)
+
+    def of_raters(self, names: Sequence[str]) -> NDArray[np.float32]:
+        """Return what some raters gave, shape (recordings, raters, traits), NaN where a rater gave nothing."""
+        found = np.full((self.shape[0], len(names), self.shape[1]), np.nan, dtype=np.float32)
+        places = pd.Index(list(names)).get_indexer(pd.Index(self.names, dtype=object))[self.raters]
+        known = places >= 0
+        found[self.recordings[known], places[known], self.traits[known]] = self.ratings[known]
+        return found
 
 
 def single_ratings(table: RecordingTable) -> SingleRatings:

@@ -51,6 +51,7 @@ class RatingLoss:
         rank: of pairs of recordings, for binary and ordinal heads: the loss of each rating is then a mixture of the
             above and of the rank loss of its trait over all recordings that are given at once, which compares the mean
             log-odds of reaching a level. None: no ranking.
+        rater_weight: how much the mean loss of each rating's raters counts beside it, where they have heads.
         takes_shares: whether binary and ordinal heads learn the shares of the raters rather than the nearest level.
     """
 
@@ -59,6 +60,7 @@ class RatingLoss:
     label_smoothing: float = 0.0
     weights: Tensor | None = None
     rank: Rank | None = None
+    rater_weight: float = 1.0
     takes_shares: bool = False
 
     @property

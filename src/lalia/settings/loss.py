@@ -33,6 +33,8 @@ class LossSettings(Settings):
     """Focal loss of binary and ordinal heads: how strongly what is predicted well is played down; 0: not at all."""
     label_smoothing: OpenFraction = 0.0
     """The share of each rating that binary and ordinal heads are told lies on the neighbouring levels."""
+    rater_weight: NotNegative = 1.0
+    """With ``model.rater_heads``: how much the mean loss of a rating's raters counts beside that of the rating."""
     trait_weights: dict[str, Positive] = Field(default_factory=dict)
     """How much a trait's ratings count, 1 where it is not named; only the ratios matter."""
     level_weights: Literal["none", "inverse_frequency"] = "none"

@@ -175,6 +175,10 @@ class RunSettings(Settings):
             raise ValueError(f"train.loss.regression {loss.regression} needs model.head.kind regression")
         if loss.targets == "raters" and self.data.raters is None:
             raise ValueError("train.loss.targets: raters needs several of them (data.raters)")
+        if self.model.rater_heads and self.data.raters is None:
+            raise ValueError("model.rater_heads needs raters (data.raters)")
+        if self.model.rater_heads and self.model.head.transformer is not None:
+            raise ValueError("model.rater_heads share one embedding, which model.head.transformer does not give")
         unknown = [trait for trait in loss.trait_weights if self.data.traits and trait not in self.data.traits]
         if unknown:
             raise ValueError(f"train.loss.trait_weights: {unknown} are no traits of data.traits")

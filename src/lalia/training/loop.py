@@ -178,7 +178,7 @@ class _Session:
         self.trainable = {name: each for name, each in rater.named_parameters() if name in self.changeable}
         self.average = WeightAverage(self.trainable, settings.ema.decay) if settings.ema else None
         self.loss = build_loss(settings.loss, rater, torch.tensor(train.ratings))
-        self.train_loss = PartLoss(self.loss, self.plain_rater.head, train)
+        self.train_loss = PartLoss(self.loss, self.plain_rater, train)
         self.validation = validation
         self.settings = settings
         self.reader = reader

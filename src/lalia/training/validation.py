@@ -54,7 +54,7 @@ def validate(
     if not raws:
         return {"validation_loss": None}
     raw, rated = torch.cat(raws), torch.cat(ratings)
-    losses, has_rating = PartLoss(loss or RatingLoss(), rater.head, dataset)(raw, rated, torch.cat(rows))
+    losses, has_rating = PartLoss(loss or RatingLoss(), rater, dataset)(raw, rated, torch.cat(rows))
     n_ratings = int(has_rating.sum())
     values: dict[str, float | None] = {"validation_loss": float(losses.sum()) / n_ratings if n_ratings else None}
     means = _mean_metrics(rated.numpy().astype(np.float64), rater.decode(raw), rater.scale)
