@@ -221,7 +221,10 @@ def fit_prepared(
     parts = {name: prepared.part(name, rated=True) for name in ("train", "validation")}
     if not len(parts["train"].recordings):
         raise SplitError("The training part has no rated recording. Change split, or data.traits.")
-    _start_from_ratings(prepared.rater, parts["train"])
+    _start_from_ratings(prepared.rater, torch.tensor(parts["train"].ratings.to_numpy(dtype=np.float32)))
+    if prepared.rater.rater_heads is not None:
+        of_raters = single_ratings(parts["train"]).of_raters(prepared.rater.raters)
+        prepared.rater.rater_heads.start_from_ratings(torch.from_numpy(of_raters).flatten(1))
     preprocessing = prepared.rater.preprocessing
     augmentation = build_augmentation(settings, prepared.rater.encoder)
     return fit(
@@ -239,17 +242,14 @@ def fit_prepared(
     )
 
 
-def _start_from_ratings(rater: SpeechRater, table: RecordingTable) -> None:
+def _start_from_ratings(rater: SpeechRater, ratings: torch.Tensor) -> None:
     """Begin at the base rates of the ratings, but for the traits whose head was trained before."""
     kept = {
         number: copy.deepcopy(rater.head.outputs[number].state_dict())
         for number, trait in enumerate(rater.traits)
         if trait in rater.kept_traits
     }
-    rater.head.start_from_ratings(torch.tensor(table.ratings.to_numpy(dtype=np.float32)))
-    if rater.rater_heads is not None:
-        given = torch.from_numpy(single_ratings(table).of_raters(rater.raters))
-        rater.rater_heads.start_from_ratings(given.flatten(1))
+    rater.head.start_from_ratings(ratings)
     for number, state in kept.items():
         rater.head.outputs[number].load_state_dict(state)
 
