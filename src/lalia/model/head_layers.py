@@ -186,8 +186,8 @@ class CumulativeOutput(nn.Module):
 class CoralOutput(nn.Module):
     """One latent with a bias of its own for each level above the first (CORAL).
 
-    The weights are shared by the thresholds, the biases are free: they come into order by training, not by
-    construction (Cao, Mirjalili and Raschka 2020, "Rank consistent ordinal regression", theorem 1).
+    The weights are shared by the thresholds, the biases are free: they are in order where the loss is lowest (Cao,
+    Mirjalili and Raschka 2020, "Rank consistent ordinal regression", theorem on ordered biases), not by construction.
 
     Args:
         width: the width of the input.

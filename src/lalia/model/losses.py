@@ -33,9 +33,10 @@ class RatingLoss:
 
     - binary: cross-entropy of the logit with presence.
     - ordinal, cumulative and coral: cross-entropy of each logit with "the level is reached", averaged over the
-      thresholds (Cao, Mirjalili and Raschka 2020, "Rank consistent ordinal regression", equation 4, without weights).
+      thresholds (Cao, Mirjalili and Raschka 2020, "Rank consistent ordinal regression", without their weights of
+      thresholds).
     - ordinal, corn: the same, over the thresholds whose lower level is reached, so that ``(levels - 1) * losses`` is
-      the negative log-likelihood of the level (Shi, Cao and Raschka 2021, equation 6). ``coral_pytorch``'s
+      the negative log-likelihood of the level (Shi, Cao and Raschka 2021). ``coral_pytorch``'s
       ``corn_loss`` is the sum of that over a batch, divided by the number of terms instead of the number of ratings.
     - regression: squared or absolute error in units of half the scale's range; or for each rating of a trait 1 less
       the concordance correlation of its values with its ratings, over all recordings that are given at once.
@@ -43,8 +44,8 @@ class RatingLoss:
     Args:
         regression: squared, absolute or concordance.
         focal_gamma: each cross-entropy of a logit with probability p and target t is multiplied by |t - p| to this
-            power (Lin et al. 2017, "Focal loss for dense object detection", equation 4; for targets between 0 and 1 Li
-            et al. 2020, "Generalized focal loss", equation 5). 0: plain cross-entropy.
+            power (Lin et al. 2017, "Focal loss for dense object detection", without their weights of classes; for
+            targets between 0 and 1 Li et al. 2020, "Generalized focal loss"). 0: plain cross-entropy.
         label_smoothing: the share of each target that lies on the neighbouring levels, half on each, all of it on
             the one neighbour of an end of the scale.
         weights: of each rating by its trait and nearest level, shape (traits, levels); None: all count alike.
