@@ -245,8 +245,8 @@ def _break_losses(steps, value):
 
     whole = loop._Session._loss_sum
 
-    def loss_sum(session, batch):
-        loss = whole(session, batch)
+    def loss_sum(session, raw, batches):
+        loss = whole(session, raw, batches)
         return loss * value if session.position.step + 1 in steps else loss
 
     loop._Session._loss_sum = loss_sum
@@ -257,8 +257,8 @@ def _break_gradients(steps, value):
 
     whole = loop._Session._loss_sum
 
-    def loss_sum(session, batch):
-        loss = whole(session, batch)
+    def loss_sum(session, raw, batches):
+        loss = whole(session, raw, batches)
         if session.position.step + 1 in steps:
             loss.register_hook(lambda gradient: gradient * value)
         return loss

@@ -413,6 +413,20 @@ def test_adalora_takes_no_moving_average(run_yaml):
     ("overrides", "said"),
     [
         (["model.head=regression", "train.loss.focal_gamma=2"], "are for binary and ordinal heads"),
+        (["model.head=regression", "train.loss.rank={margin: 2}"], "are for binary and ordinal heads"),
+        (["model.head=regression", "train.loss.targets=raters"], "are for binary and ordinal heads"),
+        (["data.raters=null", "model.rater_heads=true"], "model.rater_heads needs raters"),
+        (["data.raters={}", "model.rater_heads=true", "model.head.transformer={}"], "share one embedding"),
+        (["data.raters=null", "train.loss.targets=raters"], "raters needs several of them (data.raters)"),
+        (["train.loss.regression=concordance"], "needs model.head.kind regression"),
+        (
+            [
+                "model.head=regression",
+                "train.loss.regression=concordance",
+                "train.loss.level_weights=inverse_frequency",
+            ],
+            "level_weights does not go with concordance",
+        ),
         (["train.loss.regression=absolute"], "needs model.head.kind regression"),
         (["data.traits=[slow]", "train.loss.trait_weights={fast: 2}"], "['fast'] are no traits of data.traits"),
     ],

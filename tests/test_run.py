@@ -269,3 +269,13 @@ def test_an_undefined_metric_is_told_in_the_manifest_and_the_report(tmp_path):
     )
     assert expected in manifest["warnings"]
     assert expected in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_run_with_heads_of_raters_scores_with_that_of_the_combined_rating(corpus, tmp_path):
+    overrides = ("model.rater_heads=true", "train.loss.targets=raters", "train.loss.rank={}")
+    folder = train(quick_settings(corpus, tmp_path, *overrides))
+    rater = SpeechRater.from_pretrained(folder)
+    assert rater.raters == ("1", "2", "3")
+    before = (folder / "metrics.json").read_bytes()
+    evaluate_run(folder)
+    assert (folder / "metrics.json").read_bytes() == before

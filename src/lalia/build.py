@@ -19,6 +19,7 @@ from lalia.model.encoders.base import SpeechEncoder
 from lalia.model.encoders.load import load_encoder
 from lalia.model.heads import Head, build_head
 from lalia.model.inputs import Windows
+from lalia.model.joint_losses import Rank
 from lalia.model.layer_mix import build_layer_mix
 from lalia.model.losses import RatingLoss, weigh_ratings
 from lalia.model.pooling import Pooling, build_pooling
@@ -39,6 +40,7 @@ from lalia.settings import (
     LastBlocks,
     LoraAdapt,
     LossSettings,
+    ModelSettings,
     PartialAdapt,
     RandomEncoder,
     RunSettings,
@@ -46,12 +48,13 @@ from lalia.settings import (
 )
 
 
-def build_rater(settings: RunSettings, traits: Sequence[str]) -> SpeechRater:
+def build_rater(settings: RunSettings, traits: Sequence[str], raters: Sequence[str] = ()) -> SpeechRater:
     """Build the rater of a run: encoder loaded and adapted, new weights drawn from the run's seed.
 
     Args:
         settings: of the run.
         traits: what is rated, in the order of the outputs.
+        raters: who rated it; each gets a head with ``model.rater_heads``.
 
     Raises:
         ConfigError: if a trait is not in exactly one of the head's groups.
@@ -78,6 +81,9 @@ def build_rater(settings: RunSettings, traits: Sequence[str]) -> SpeechRater:
             traits=tuple(traits),
             scale=scale,
             preprocessing=build_preprocessing(settings.audio, encoder),
+            # drawn last: all other weights are the same with and without
+            rater_heads=_build_rater_heads(settings.model, len(traits) * len(raters), scale, pooling),
+            raters=raters if settings.model.rater_heads else (),
         )
         check_gradients(rater)
     _take_over(rater, settings, started)
@@ -170,6 +176,13 @@ def _build_head(asked: HeadSettings, traits: Sequence[str], scale: Scale, poolin
     )
 
 
+def _build_rater_heads(model: ModelSettings, n_outputs: int, scale: Scale, pooling: Pooling) -> Head | None:
+    if not model.rater_heads:
+        return None
+    options = model.head.model_dump(include={"kind", "method", "dropout", "layer_norm"})
+    return build_head(width=pooling.out_width, n_traits=n_outputs, scale=scale, **options)
+
+
 def build_loss(settings: LossSettings, rater: SpeechRater, ratings: Tensor) -> RatingLoss:
     """Say what training minimises.
 
@@ -190,7 +203,15 @@ def build_loss(settings: LossSettings, rater: SpeechRater, ratings: Tensor) -> R
     if settings.trait_weights or by_level:
         per_trait = torch.tensor([settings.trait_weights.get(trait, 1.0) for trait in rater.traits])
         weights = weigh_ratings(rater.head, ratings, per_trait, by_level=by_level)
-    return RatingLoss(settings.regression, settings.focal_gamma, settings.label_smoothing, weights)
+    return RatingLoss(
+        settings.regression,
+        settings.focal_gamma,
+        settings.label_smoothing,
+        weights,
+        rank=Rank(**settings.rank.model_dump()) if settings.rank else None,
+        rater_weight=settings.rater_weight,
+        takes_shares=settings.targets == "raters",
+    )
 
 
 def build_preprocessing(audio: AudioSettings, encoder: SpeechEncoder) -> Preprocessing:

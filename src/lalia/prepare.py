@@ -59,7 +59,7 @@ def prepare(settings: RunSettings, progress: Progress | None = None, rater: Spee
     """
     progress = progress or Progress()
     table = _read_table(settings)
-    rater = rater or build_rater(settings, table.traits)
+    rater = rater or build_rater(settings, table.traits, table.raters)
     table = add_audio(table, rater, unreadable=settings.data.unreadable, progress=progress)
     split = split_speakers(table, settings.split, settings.seed)
     risks = warnings_for(build_augmentation(settings, rater.encoder), table.traits)

@@ -13,6 +13,7 @@ import torch
 from lalia.build import build_augmentation, load_rater
 from lalia.config import save_config
 from lalia.data.dataset import RecordingDataset
+from lalia.data.single_ratings import single_ratings
 from lalia.data.splits import read_split, write_split
 from lalia.data.table import RecordingTable
 from lalia.errors import RunError, SplitError
@@ -221,6 +222,9 @@ def fit_prepared(
     if not len(parts["train"].recordings):
         raise SplitError("The training part has no rated recording. Change split, or data.traits.")
     _start_from_ratings(prepared.rater, torch.tensor(parts["train"].ratings.to_numpy(dtype=np.float32)))
+    if prepared.rater.rater_heads is not None:
+        of_raters = single_ratings(parts["train"]).of_raters(prepared.rater.raters)
+        prepared.rater.rater_heads.start_from_ratings(torch.from_numpy(of_raters).flatten(1))
     preprocessing = prepared.rater.preprocessing
     augmentation = build_augmentation(settings, prepared.rater.encoder)
     return fit(

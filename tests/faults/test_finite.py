@@ -42,8 +42,8 @@ def test_a_step_that_is_not_finite_changes_nothing(tmp_path, monkeypatch, clip_n
             tensors |= {f"{number} {name}": torch.as_tensor(value).clone() for name, value in of_parameter.items()}
         return tensors
 
-    def loss_sum(session, batch):
-        loss = whole(session, batch)
+    def loss_sum(session, raw, batches):
+        loss = whole(session, raw, batches)
         return loss * torch.nan if session.position.step == 2 else loss
 
     def watched(session, group):

@@ -92,3 +92,14 @@ def test_losses_and_gradients_are_finite_for_poor_batches(kind, method, regressi
     assert losses.isfinite().all()
     assert raw.grad.isfinite().all()
     assert (raw.grad[given.isnan()] == 0).all()
+
+
+def test_the_probability_that_minimises_a_focal_loss_is_less_sure_than_the_frequency():
+    p = torch.linspace(0.01, 0.99, 99)
+    ratings = torch.tensor([[4.0]]).expand(99, 1)
+    present, absent = (
+        RatingLoss(focal_gamma=2.0)(make_head("binary"), torch.logit(p).reshape(99, 1, 1), given).losses.squeeze()
+        for given in (ratings, ratings - 3)
+    )
+    best = p[(0.9 * present + 0.1 * absent).argmin()]
+    assert 0.5 < best < 0.85

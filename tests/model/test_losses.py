@@ -121,3 +121,21 @@ def test_losses_and_gradients_are_finite_for_extreme_outputs(kind, method):
 def test_outputs_of_half_precision_are_compared_in_that_of_the_ratings():
     losses = rating_loss(make_head("binary"), torch.zeros(1, 2, 1, dtype=torch.bfloat16), torch.ones(1, 2)).losses
     assert losses.dtype == torch.float32
+
+
+def test_where_the_loss_of_coral_is_lowest_its_biases_are_in_order():
+    head = make_head("ordinal", "coral", n_traits=1)
+    output, features = head.outputs[0], torch.randn(60, 5)
+    levels = (2.5 + features.sum(dim=1)).round().clamp(1, 4).unsqueeze(1)
+    output.bias.data = torch.tensor([-3.0, 0.0, 3.0])  # falling biases are in order, these rise
+    optimizer = torch.optim.LBFGS([output.bias], max_iter=100)
+
+    def loss():
+        optimizer.zero_grad()
+        total = rating_loss(head, output(features).unsqueeze(1), levels).losses.mean()
+        total.backward()
+        return total
+
+    optimizer.step(loss)
+    assert output.bias.grad.abs().max() < 1e-4
+    assert (output.bias.diff() < 0).all()

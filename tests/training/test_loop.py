@@ -1,12 +1,16 @@
 """The training loop on a tiny encoder and eight toy recordings."""
 
+import math
 import re
 import signal
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from lalia.data.audio import load_waveform
 from lalia.data.dataset import BucketedBatches, RecordingDataset, load_batches
 from lalia.errors import Stopped, TrainingError
 from lalia.measures.metrics import METRICS
@@ -67,6 +71,25 @@ def test_every_option_of_the_loss_is_learned_from(table, loss):
     train = RecordingDataset(table, rater.preprocessing)
     history = fit(rater, train, train, settings(epochs=10, loss=LossSettings(**loss)), seed=3).history
     assert history[-1]["validation_loss"] < 0.9 * history[0]["validation_loss"]
+
+
+def test_soft_targets_are_learned_from_in_training_and_validation(table):
+    # two raters who never agree: presence is as likely as not, which the lower level alone would hide
+    given = [
+        (recording, rater, trait, level)
+        for recording in table.recordings["recording"]
+        for trait in table.traits
+        for rater, level in (("x", 1.0), ("y", 4.0))
+    ]
+    torn = replace(table, rater_ratings=pd.DataFrame(given, columns=["recording", "rater", "trait", "rating"]))
+    rater = make_trained_rater(kind="binary")
+    part = RecordingDataset(torn, rater.preprocessing)
+    loss = LossSettings(targets="raters")
+    history = fit(rater, part, part, settings(epochs=25, learning_rate=0.03, loss=loss), seed=3).history
+    # the least that a mean cross-entropy with one half can be
+    assert history[-1]["validation_loss"] == pytest.approx(math.log(2), abs=0.02)
+    scores = rater.score([load_waveform(path, rater.preprocessing) for path in table.recordings["path"]])
+    torch.testing.assert_close(scores.probability, torch.full((8, 2), 0.5), atol=0.1, rtol=0)
 
 
 def test_different_seeds_train_differently(table):

@@ -17,6 +17,7 @@ from lalia.data.audio import Preprocessing, load_waveform
 from lalia.data.augment import Augmentation, hash_ids
 from lalia.data.decoding import Waveform
 from lalia.data.read_ahead import read_ahead
+from lalia.data.single_ratings import single_ratings
 from lalia.data.spec_augment import Hidden
 from lalia.data.table import RecordingTable
 from lalia.errors import AudioError, LaliaError, TableError
@@ -88,12 +89,15 @@ class RecordingDataset(Dataset[Item]):
         self.seconds: list[float] = table.recordings["duration_seconds"].tolist()
         self.sha256: list[str] | None = table.recordings["sha256"].tolist() if "sha256" in table.recordings else None
         self.ratings: NDArray[np.float32] = table.ratings.to_numpy(dtype=np.float32)
+        # a number each; recordings to rate may come without speakers
+        speakers = table.recordings["speaker"] if "speaker" in table.recordings else table.recordings["recording"]
+        self.speakers: NDArray[np.int64] = pd.factorize(speakers)[0]
+        self.single_ratings = single_ratings(table)
         self._paths: list[str] = table.recordings["path"].tolist()
         self._augmentation = augmentation
         self._epoch = 0
         if augmentation is not None and augmentation.mixes:
             self._hashes = hash_ids(self.recordings)
-            self._speaker_numbers = pd.factorize(table.recordings["speaker"])[0]
 
     def set_epoch(self, epoch: int) -> None:
         """Choose what augmentation draws, before batches are loaded; without it every epoch is the same."""
@@ -177,7 +181,7 @@ class RecordingDataset(Dataset[Item]):
 
     def _partner(self, row: int) -> int | None:
         assert self._augmentation is not None
-        is_other = self._speaker_numbers != self._speaker_numbers[row]
+        is_other = self.speakers != self.speakers[row]
         return self._augmentation.partner_of(self.recordings[row], self._epoch, self._hashes, is_other)
 
 

@@ -48,6 +48,11 @@ class RecordingTable:
         return tuple(str(trait) for trait in self.ratings.columns)
 
     @property
+    def raters(self) -> tuple[str, ...]:
+        """The names of the raters, sorted; ``""`` is a single unnamed one."""
+        return tuple(sorted({str(rater) for rater in self.rater_ratings["rater"]}))
+
+    @property
     def speakers(self) -> int:
         """The number of speakers."""
         return int(self.recordings["speaker"].nunique())

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from lalia.errors import ModelError, suggest
 from lalia.model.frame_transformer import FrameTransformer
@@ -63,6 +64,10 @@ class BinaryHead(nn.Module):
     def forward(self, embedding: Tensor) -> Tensor:
         """Return the logit of presence, shape (recordings, traits, 1)."""
         return _apply(self.outputs, self.layers(embedding))
+
+    def log_odds(self, raw: Tensor) -> Tensor:
+        """Return the log-odds of presence, shape (recordings, traits, 1)."""
+        return raw
 
     def decode(self, raw: Tensor) -> Scores:
         """Turn raw outputs into scores."""
@@ -126,6 +131,14 @@ class OrdinalHead(nn.Module):
         """
         probabilities = torch.sigmoid(raw)
         return probabilities.cumprod(dim=-1) if self.method == "corn" else probabilities
+
+    def log_odds(self, raw: Tensor) -> Tensor:
+        """Return the log-odds of P(y >= level k), shape (recordings, traits, levels - 1)."""
+        if self.method != "corn":
+            return raw
+        # below 0 by more than rounding, as the log-odds of certainty are infinite
+        log_reach = functional.logsigmoid(raw).cumsum(dim=-1).clamp(max=-1e-6)
+        return log_reach - torch.log(-torch.expm1(log_reach))
 
     def decode(self, raw: Tensor) -> Scores:
         """Turn raw outputs into scores: the expected level, and the highest level that is likely reached."""

@@ -56,6 +56,9 @@ class SpeechRater(nn.Module):
         scale: the rating scale.
         preprocessing: how files become waveforms and windows.
         thresholds: per trait, the probability from which on it counts as present; 0.5 where none is given.
+        rater_heads: a head that says what each human rater would give, on the same embedding; it trains, and does not
+            score. Its traits are those of the first rater, then those of the second, and so on.
+        raters: their names.
 
     Attributes:
         thresholds: may be changed in place.
@@ -95,6 +98,8 @@ class SpeechRater(nn.Module):
         scale: Scale,
         preprocessing: Preprocessing,
         thresholds: Mapping[str, float] | None = None,
+        rater_heads: Head | None = None,
+        raters: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -102,6 +107,8 @@ class SpeechRater(nn.Module):
         self.layer_mix = build_layer_mix(layers, n_blocks=encoder.n_blocks, width=encoder.width)
         self.pooling = pooling
         self.head = head
+        self.rater_heads = rater_heads
+        self.raters = tuple(raters)
         self.traits = tuple(traits)
         self.scale = scale
         self.preprocessing = preprocessing
@@ -134,9 +141,15 @@ class SpeechRater(nn.Module):
         return self.head.layers.pool(self.pooling, *self._frames(inputs))
 
     def forward(self, inputs: Inputs) -> Tensor:
-        """Return the head's raw outputs, shape (recordings, traits, outputs); arguments as for ``embed``."""
-        raw: Tensor = self.head(self.embed(inputs))
-        return raw
+        """Return the head's raw outputs, shape (recordings, traits, outputs); arguments as for ``embed``.
+
+        In training mode those of the raters' heads follow, (recordings, traits + raters * traits, outputs).
+        """
+        embedding = self.embed(inputs)
+        raw: Tensor = self.head(embedding)
+        if self.rater_heads is None or not self.training:
+            return raw
+        return torch.cat([raw, self.rater_heads(embedding)], dim=1)
 
     def decode(self, raw: Tensor) -> Scores:
         """Turn raw outputs into scores, each of shape (recordings, traits)."""
@@ -221,6 +234,8 @@ class SpeechRater(nn.Module):
             layers=self.layers,
             pooling=dict(self.pooling.config),
             head=self.head.config,
+            rater_heads=None if self.rater_heads is None else self.rater_heads.config,
+            raters=self.raters,
             thresholds=self.thresholds,
             encoder=self.encoder.source,
             adaptation=self.encoder.added,
@@ -316,6 +331,7 @@ class SpeechRater(nn.Module):
             *count_encoder(self.encoder),
             *count_parts({"layer mix": [self.layer_mix], "pooling": [self.pooling]}),
             *count_head(self.head, self.traits),
+            *count_parts({"heads of raters": [] if self.rater_heads is None else [self.rater_heads]}),
         ]
 
     @classmethod
@@ -337,6 +353,10 @@ class SpeechRater(nn.Module):
                     n_traits=len(config.traits),
                     scale=config.scale,
                 )
+                n_outputs = len(config.traits) * len(config.raters)
+                rater_heads = config.rater_heads and build_head(
+                    **config.rater_heads, width=pooling.out_width, n_traits=n_outputs, scale=config.scale
+                )
                 return cls(
                     encoder,
                     layers=config.layers,
@@ -346,6 +366,8 @@ class SpeechRater(nn.Module):
                     scale=config.scale,
                     preprocessing=config.preprocessing,
                     thresholds=config.thresholds,
+                    rater_heads=rater_heads or None,
+                    raters=config.raters,
                 )
         except (
             KeyError,
@@ -409,6 +431,12 @@ class SpeechRater(nn.Module):
 
     def _check(self) -> None:
         encoder, given = self.encoder, self.preprocessing
+        n_outputs = 0 if self.rater_heads is None else self.rater_heads.layers.n_traits
+        if n_outputs != len(self.raters) * len(self.traits):
+            raise ModelError(
+                f"The raters' heads have {n_outputs} outputs, {len(self.raters)} raters of {len(self.traits)} traits"
+                f" need {len(self.raters) * len(self.traits)}."
+            )
         if self.pooling.width != self.layer_mix.out_width:
             raise ModelError(
                 f"The pooling takes frames of width {self.pooling.width}, the layers {self.layers!r} of the encoder"

@@ -45,6 +45,10 @@ class RaterConfig(BaseModel):
     """The arguments of ``build_pooling``, without the width."""
     head: dict[str, Any]
     """The arguments of ``build_head``, without width, traits and scale."""
+    rater_heads: dict[str, Any] | None = None
+    """The arguments of ``build_head`` for the heads of raters; null for none."""
+    raters: tuple[str, ...] = ()
+    """The raters that have heads."""
     thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]]
     """Per trait, the probability from which on it counts as present."""
     encoder: EncoderSource

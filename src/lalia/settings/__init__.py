@@ -38,7 +38,7 @@ from lalia.settings.head import (
     StatisticsPooling,
     TransformerSettings,
 )
-from lalia.settings.loss import LossSettings
+from lalia.settings.loss import LossSettings, RankSettings
 from lalia.settings.model import ModelSettings, RandomEncoder
 from lalia.settings.optimizer import (
     AdadeltaOptimizer,
@@ -109,6 +109,7 @@ __all__ = [
     "RMSpropOptimizer",
     "RandomEncoder",
     "RandomSplit",
+    "RankSettings",
     "RegressionHead",
     "ReportSettings",
     "RunSettings",

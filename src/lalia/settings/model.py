@@ -77,6 +77,9 @@ class ModelSettings(Settings):
     """Whether saved raters hold all weights of the encoder, or only those that training changed (adapters are small);
     without the others a rater needs the same encoder to be loaded."""
     pooling: PoolingSettings = MeanPooling()
+    rater_heads: bool = False
+    """Whether each rater also gets a linear head, which learns that rater's own ratings on the same embedding; only
+    training uses them."""
     head: HeadSettings = OrdinalHead()
     start_from: str | None = None
     """A run, or its saved rater, to go on from: encoder (adapters folded in), layer mix, pooling and head; traits that

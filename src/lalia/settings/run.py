@@ -163,10 +163,22 @@ class RunSettings(Settings):
             raise ValueError(f"train.early_stopping.metric: {metric} needs levels, which a binary head does not give")
         loss = self.train.loss
         if isinstance(self.model.head, RegressionHead):
-            if loss.focal_gamma or loss.label_smoothing:
-                raise ValueError("train.loss: focal_gamma and label_smoothing are for binary and ordinal heads")
+            if loss.focal_gamma or loss.label_smoothing or loss.rank or loss.targets != "combined":
+                raise ValueError(
+                    "train.loss: focal_gamma, label_smoothing, rank and targets are for binary and ordinal heads"
+                )
+            if loss.regression == "concordance" and loss.level_weights != "none":
+                raise ValueError(
+                    "train.loss.level_weights does not go with concordance, which is of all levels at once"
+                )
         elif loss.regression != "squared":
             raise ValueError(f"train.loss.regression {loss.regression} needs model.head.kind regression")
+        if loss.targets == "raters" and self.data.raters is None:
+            raise ValueError("train.loss.targets: raters needs several of them (data.raters)")
+        if self.model.rater_heads and self.data.raters is None:
+            raise ValueError("model.rater_heads needs raters (data.raters)")
+        if self.model.rater_heads and self.model.head.transformer is not None:
+            raise ValueError("model.rater_heads share one embedding, which model.head.transformer does not give")
         unknown = [trait for trait in loss.trait_weights if self.data.traits and trait not in self.data.traits]
         if unknown:
             raise ValueError(f"train.loss.trait_weights: {unknown} are no traits of data.traits")

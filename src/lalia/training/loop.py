@@ -33,15 +33,17 @@ from lalia.training.finite import MOST_IN_A_ROW, are_finite, total_norm
 from lalia.training.generators import generator_states, restore_generators, seed_generators
 from lalia.training.history import Row, finite_values, improves, in_words, largest_rates, watched
 from lalia.training.interrupt import StopRequest, stop_requests
-from lalia.training.memory import ADVICE, PieceTooLarge, computing, smaller_piece, without_smaller_pieces
+from lalia.training.memory import ADVICE, PieceTooLarge, smaller_piece, without_smaller_pieces
 from lalia.training.optimizer import make_optimizer, parameter_groups, rate_factor
 from lalia.training.pace import memory_in_words, pace_in_words
+from lalia.training.part_loss import PartLoss
 from lalia.training.pieces import CPU_PIECE_SECONDS, in_groups, split_rows, windows_within
 from lalia.training.precision import autocast, make_scaler
 from lalia.training.reader import InputReader, RatedInputs
 from lalia.training.trackers import Trackers
 from lalia.training.unfreezing import GradualUnfreezing
 from lalia.training.validation import validate, why_undefined
+from lalia.training.whole_batch import backward_apart, backward_together
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,8 @@ class _Session:
         self.changing = {name: value for name, value in state.items() if name not in frozen}
         self.trainable = {name: each for name, each in rater.named_parameters() if name in self.changeable}
         self.average = WeightAverage(self.trainable, settings.ema.decay) if settings.ema else None
-        self.loss = build_loss(settings.loss, rater, torch.tensor(train.ratings)).to(self.accelerator.device)
+        self.loss = build_loss(settings.loss, rater, torch.tensor(train.ratings))
+        self.train_loss = PartLoss(self.loss, self.plain_rater, train)
         self.validation = validation
         self.settings = settings
         self.reader = reader
@@ -336,12 +339,13 @@ class _Session:
         for parameter_group in self.optimizer.param_groups:
             parameter_group["lr"] = parameter_group["base_rate"] * factor
         n_ratings = sum(int((~batch.ratings.isnan()).sum()) for batch in group)
-        losses = []
-        for batch in group:
-            with computing(batch.rows.tolist()):
-                loss = self._loss_sum(batch.to(self.accelerator.device))
-                losses.append(loss.detach())
-                self.accelerator.backward(self.scaler.scale(loss / n_ratings))
+        compute = backward_together if self.loss.joins_recordings else backward_apart
+        losses = compute(
+            group,
+            self._score,
+            self._loss_sum,
+            lambda loss: self.accelerator.backward(self.scaler.scale(loss / n_ratings)),
+        )
         if self.ranks is not None:
             self.accelerator.backward(self.scaler.scale(self.ranks.penalty()))
         self.scaler.unscale_(self.optimizer.optimizer)
@@ -394,11 +398,13 @@ class _Session:
             f"{self.skipped_last}. {saved}Lower train.learning_rate, or look at these recordings."
         )
 
-    def _loss_sum(self, batch: RatedInputs) -> Tensor:
+    def _score(self, batch: RatedInputs) -> Tensor:
         with autocast(self.accelerator.device, self.settings.precision):
-            raw = self.rater(batch.inputs)
-        losses, _ = self.loss(self.plain_rater.head, raw.float(), batch.ratings)
-        return losses.sum()
+            raw: Tensor = self.rater(batch.inputs.to(self.accelerator.device))
+        return raw.float()
+
+    def _loss_sum(self, raw: Tensor, batches: Sequence[RatedInputs]) -> Tensor:
+        return self.train_loss.sum(raw, batches)
 
     def _end_epoch(self) -> None:
         """Validate, add a row to the history, keep the weights if they are the best, go to the next epoch."""

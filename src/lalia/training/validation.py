@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lalia.data.dataset import BucketedBatches, RecordingDataset
@@ -14,6 +13,7 @@ from lalia.model.losses import RatingLoss
 from lalia.model.rater import SpeechRater
 from lalia.scale import Scale
 from lalia.settings import TrainSettings
+from lalia.training.part_loss import PartLoss
 from lalia.training.precision import autocast
 from lalia.training.reader import InputReader
 
@@ -34,13 +34,15 @@ def validate(
     A metric is the mean over the traits where it is defined, None where it is
     for none; a trait counts as called present at a probability of 0.5.
     """
-    loss_sum, raw, ratings = _score(rater, dataset, settings, reader, loss)
-    n_ratings = int((~np.isnan(ratings)).sum())
-    values: dict[str, float | None] = {"validation_loss": loss_sum / n_ratings if n_ratings else None}
-    if raw is not None:
-        judged = _judge(ratings, rater.decode(raw), rater.scale)
-        values |= {f"validation_{metric.name}": _mean(metric, judged) for metric in METRICS}
-    return values
+    scored = _score(rater, dataset, settings, reader)
+    if scored is None:
+        return {"validation_loss": None}
+    raw, rated, rows = scored
+    losses, has_rating = PartLoss(loss or RatingLoss(), rater, dataset)(raw, rated, rows)
+    n_ratings = int(has_rating.sum())
+    values: dict[str, float | None] = {"validation_loss": float(losses.sum()) / n_ratings if n_ratings else None}
+    judged = _judge(rated, rater.decode(raw), rater.scale)
+    return values | {f"validation_{metric.name}": _mean(metric, judged) for metric in METRICS}
 
 
 @torch.inference_mode()
@@ -52,25 +54,24 @@ def why_undefined(
     reader: InputReader | None = None,
 ) -> str:
     """Return why a metric, or the ``loss``, is undefined on a validation part: the reasons of all traits, each once."""
-    _, raw, ratings = _score(rater, dataset, settings, reader, None)
-    if np.isnan(ratings).all():
+    scored = _score(rater, dataset, settings, reader)
+    if scored is None or scored[1].isnan().all():
         return "no rated recordings"
-    if name == "loss" or raw is None or not raw.isfinite().all():
+    raw, rated, _ = scored
+    if name == "loss" or not raw.isfinite().all():
         return "the loss or the scores are not finite"
     (metric,) = [each for each in METRICS if each.name == name]
-    reasons = [metric.reason(judged) for judged in _judge(ratings, rater.decode(raw), rater.scale)]
+    reasons = [metric.reason(judged) for judged in _judge(rated, rater.decode(raw), rater.scale)]
     return "; ".join(dict.fromkeys(reason for reason in reasons if reason)) or "its values are not finite"
 
 
 def _score(
-    rater: SpeechRater,
-    dataset: RecordingDataset,
-    settings: TrainSettings,
-    reader: InputReader | None,
-    loss: RatingLoss | None,
-) -> tuple[float, Tensor | None, NDArray[np.float64]]:
-    """Return the sum of the losses, the raw outputs (recordings, traits, outputs), None for none, and the ratings."""
-    loss = loss or RatingLoss()
+    rater: SpeechRater, dataset: RecordingDataset, settings: TrainSettings, reader: InputReader | None
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Return raw outputs, (recordings, traits, outputs), ratings, (recordings, traits), and the rows of a part.
+
+    None if it has no recordings.
+    """
     was_training = rater.training
     rater.eval()
     device = next(rater.parameters()).device
@@ -82,23 +83,20 @@ def _score(
         shuffle=False,
         preprocessing=dataset.preprocessing,
     )
-    loss_sum = 0.0
-    raws, ratings = [], [torch.empty(0, len(rater.traits))]
     reader = reader or InputReader(rater, workers=settings.workers)
+    raws, ratings, rows = [], [], []
     for batch in reader.read(dataset, batches):
-        on_device = batch.to(device)
         with autocast(device, settings.precision):
-            raw = rater(on_device.inputs)
-        losses, _ = loss(rater.head, raw.float(), on_device.ratings)
-        loss_sum += float(losses.sum())
-        raws.append(raw.float())
+            raws.append(rater(batch.inputs.to(device)).float())
         ratings.append(batch.ratings)
+        rows.append(batch.rows)
     rater.train(was_training)
-    return loss_sum, torch.cat(raws) if raws else None, torch.cat(ratings).numpy().astype(np.float64)
+    return (torch.cat(raws), torch.cat(ratings), torch.cat(rows)) if raws else None
 
 
-def _judge(ratings: NDArray[np.float64], scores: Scores, scale: Scale) -> list[Judged]:
+def _judge(rated: Tensor, scores: Scores, scale: Scale) -> list[Judged]:
     """Return the rated recordings of each trait with what was said of them."""
+    ratings = rated.numpy().astype(np.float64)
     score, level, probability = (values.cpu().numpy().astype(np.float64) for values in scores)
     return [
         judge(
