@@ -58,8 +58,8 @@ def forecast_bytes(part: FrozenPart, encoder: SpeechEncoder, dataset: RecordingD
         >>> from lalia.training.frozen import frozen_vectors
         >>> encoder = load_encoder({"random": "wavlm", "layers": 2, "width": 16, "heads": 2})
         >>> rows = pd.DataFrame({"recording": ["a"], "path": ["a.wav"], "duration_seconds": [1.0]})
-        >>> nothing = pd.DataFrame()
-        >>> table = RecordingTable(rows, nothing, nothing, Scale((1, 2), present_from=2), Flow(1, 1))
+        >>> unrated = pd.DataFrame(columns=["recording", "rater", "trait", "rating"])
+        >>> table = RecordingTable(rows, pd.DataFrame(), unrated, Scale((1, 2), present_from=2), Flow(1, 1))
         >>> preprocessing = Preprocessing(16_000, trim_db=None, window_seconds=30.0, hop_seconds=30.0)
         >>> part = frozen_vectors(encoder, preprocessing, "float16")
         >>> forecast_bytes(part, encoder, RecordingDataset(table, preprocessing))
