@@ -22,6 +22,8 @@ import lalia.run
 import lalia.terminal
 import lalia.training.checkpoint as checkpoint
 import lalia.training.checkpoint_folder as checkpoint_folder
+import lalia.training.step as step
+import lalia.training.whole_batch as whole_batch
 from lalia.data.audio import scan_recordings
 from lalia.data.augment import Augmentation, Step
 from lalia.data.dataset import RecordingDataset
@@ -241,29 +243,32 @@ def _send_after_save(count, number):
 
 
 def _break_losses(steps, value):
-    from lalia.training import loop
-
-    whole = loop._Session._loss_sum
-
-    def loss_sum(session, raw, batches):
-        loss = whole(session, raw, batches)
-        return loss * value if session.position.step + 1 in steps else loss
-
-    loop._Session._loss_sum = loss_sum
+    _change_loss(steps, lambda loss: loss * value)
 
 
 def _break_gradients(steps, value):
-    from lalia.training import loop
-
-    whole = loop._Session._loss_sum
-
-    def loss_sum(session, raw, batches):
-        loss = whole(session, raw, batches)
-        if session.position.step + 1 in steps:
-            loss.register_hook(lambda gradient: gradient * value)
+    def change(loss):
+        loss.register_hook(lambda gradient: gradient * value)
         return loss
 
-    loop._Session._loss_sum = loss_sum
+    _change_loss(steps, change)
+
+
+def _change_loss(steps, change):
+    """Change the loss of each piece of some steps, counted from 1."""
+    whole, taken = step.Stepper.take, []
+
+    def take(stepper, asked, inputs):
+        taken.append(asked.number + 1)
+        return whole(stepper, asked, inputs)
+
+    def backward_apart(pieces, score, loss, *others):
+        def changed(raw, rows):
+            return change(loss(raw, rows)) if taken[-1] in steps else loss(raw, rows)
+
+        return whole_batch.backward_apart(pieces, score, changed, *others)
+
+    step.Stepper.take, step.backward_apart = take, backward_apart
 
 
 def _break_validation(values):

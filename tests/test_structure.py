@@ -21,6 +21,7 @@ ORDER = [
     "settings",
     "inherited",
     "config",
+    "processes",
     "progress",
     "data",
     "measures",

@@ -132,12 +132,13 @@ def train(
     """Do everything up to the report: check, split, train, evaluate."""
     from lalia.config import load_config
     from lalia.run import train as train_run
-    from lalia.terminal import show_progress
+    from lalia.terminal import is_first_process, show_progress
 
     settings = load_config(config, overrides or [])
     with show_progress() as progress:
         folder = train_run(settings, resume=resume, overwrite=overwrite, allow_change=allow_change, progress=progress)
-    _show_result(folder)
+    if is_first_process():
+        _show_result(folder)
 
 
 @app.command()

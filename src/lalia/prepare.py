@@ -11,6 +11,7 @@ from lalia.data.table import RecordingTable, read_table
 from lalia.data.trait_risks import warnings_for
 from lalia.errors import AudioError, list_some
 from lalia.model.rater import SpeechRater
+from lalia.processes import Processes
 from lalia.progress import Progress
 from lalia.settings import ColumnSplit, RunSettings
 
@@ -46,21 +47,29 @@ class Prepared:
         return (*self.table.flow.notes, *self.split.warnings, *self.risks)
 
 
-def prepare(settings: RunSettings, progress: Progress | None = None, rater: SpeechRater | None = None) -> Prepared:
+def prepare(
+    settings: RunSettings,
+    progress: Progress | None = None,
+    rater: SpeechRater | None = None,
+    processes: Processes | None = None,
+) -> Prepared:
     """Read the table, build the rater, decode every recording once, and make the parts.
 
     Args:
         settings: of the run.
         progress: is told what happens.
         rater: takes the place of one that is built anew, for a run that has been trained.
+        processes: which prepare together: the first one reads the recordings; None: this one is alone.
 
     Raises:
         LaliaError: whatever a user has to mend before this run can train.
     """
     progress = progress or Progress()
-    table = _read_table(settings)
-    rater = rater or build_rater(settings, table.traits, table.raters)
-    table = add_audio(table, rater, unreadable=settings.data.unreadable, progress=progress)
+    given = _read_table(settings)
+    rater = rater or build_rater(settings, given.traits, given.raters)
+    table = (processes or Processes()).ask_first(
+        lambda: add_audio(given, rater, unreadable=settings.data.unreadable, progress=progress)
+    )
     split = split_speakers(table, settings.split, settings.seed)
     risks = warnings_for(build_augmentation(settings, rater.encoder), table.traits)
     if settings.augment.spec_augment is not None and rater.first_changing_depth > 1:

@@ -2,6 +2,7 @@
 
 import copy
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from lalia.model.rater import SpeechRater
 from lalia.model.saved_head import read_head
 from lalia.model.saved_rater import hash_weights
 from lalia.prepare import Prepared, describe_flow, prepare
+from lalia.processes import Processes, join_processes
 from lalia.progress import Progress
 from lalia.report.card import write_card
 from lalia.report.page import write_report
@@ -60,105 +62,107 @@ def train(
         LaliaError: if a user has to mend something.
         Stopped: on Ctrl-C or SIGTERM, with the state saved once training has begun.
     """
-    progress = progress or Progress()
+    processes = join_processes()
+    progress = progress if progress is not None and processes.is_first else Progress()
     begun = time.perf_counter()
     check_trackers(settings.train.trackers)
-    prepared = prepare(settings, progress)
+    prepared = prepare(settings, progress, processes=processes)
     start = _start_hashes(settings)
-    folder = run_path(settings, "\n".join([prepared.data_hash, prepared.split.sha256, *start]))
-    model = _describe_model(settings, prepared.rater)
-    if resume and not overwrite:
-        folder = find_run(folder, settings, prepared, model["encoder"])
-    with run_lock(folder):
-        return _train_in(
-            folder,
-            settings,
-            prepared,
-            {**model, **_describe_start(prepared, start)},
-            resume=resume,
-            overwrite=overwrite,
-            allow_change=allow_change,
-            progress=progress,
-            begun=begun,
-        )
+    hashes = {"data": prepared.data_hash, "split": prepared.split.sha256}
+    folder = run_path(settings, "\n".join([*hashes.values(), *start]))
+    described = {
+        "flow": describe_flow(prepared),
+        **_describe_model(settings, prepared.rater),
+        **_describe_start(prepared, start),
+    }
+    processes.check_alike("settings, data or encoder", (folder.name, described["encoder"]))
+    with ExitStack() as stack:
+
+        def open_folder() -> tuple[Path, dict[str, Any]]:
+            place = find_run(folder, settings, prepared, described["encoder"]) if resume and not overwrite else folder
+            stack.enter_context(run_lock(place))
+            open_run_folder(place, resume=resume, overwrite=overwrite)
+            return place, _begin(place, settings, prepared, described, hashes, allow_change=allow_change)
+
+        folder, manifest = processes.ask_first(open_folder)
+        if manifest["finished"]:
+            progress.say(f"The run '{folder}' has finished already.")
+            return folder
+        for warning in prepared.warnings:
+            progress.say(f"Note: {warning}")
+        outcome = _train_in(folder, settings, prepared, manifest["run"], resume, progress, processes)
+        if processes.is_first:
+            seconds = round(time.perf_counter() - begun, 1)
+            write_manifest(folder, manifest | outcome | {"seconds": seconds, "finished": True})
+            write_card(folder)
+            write_report(folder)
+    return folder
+
+
+def _begin(
+    folder: Path,
+    settings: RunSettings,
+    prepared: Prepared,
+    described: dict[str, Any],
+    hashes: dict[str, str],
+    *,
+    allow_change: bool,
+) -> dict[str, Any]:
+    """Write what is known of a run before it trains, and return its manifest; of a finished run nothing is written."""
+    before = read_manifest(folder)
+    if before.get("finished"):
+        return before
+    changes = accept_changes(
+        folder, find_changes(folder, settings, prepared, described["encoder"]), allow_change=allow_change
+    )
+    manifest = start_manifest(settings, {"settings": folder.name.rpartition("-")[2], **hashes})
+    manifest |= described | {key: before[key] for key in ("run", "created") if key in before}
+    if changes:
+        manifest["changes"] = changes
+    save_config(settings, folder / "config.yaml")
+    write_split(prepared.split, folder / "split.csv")
+    write_manifest(folder, manifest)
+    return manifest
 
 
 def _train_in(
     folder: Path,
     settings: RunSettings,
     prepared: Prepared,
-    model: dict[str, Any],
-    *,
+    run_id: str,
     resume: bool,
-    overwrite: bool,
-    allow_change: bool,
     progress: Progress,
-    begun: float,
-) -> Path:
-    """Train in a folder that no other process uses."""
-    open_run_folder(folder, resume=resume, overwrite=overwrite)
-    before = read_manifest(folder)
-    if before.get("finished"):
-        progress.say(f"The run '{folder}' has finished already.")
-        return folder
-    changes = accept_changes(
-        folder, find_changes(folder, settings, prepared, model["encoder"]), allow_change=allow_change
-    )
-    for warning in prepared.warnings:
-        progress.say(f"Note: {warning}")
-
-    manifest = start_manifest(
-        settings,
-        {
-            "settings": folder.name.rpartition("-")[2],
-            "data": prepared.data_hash,
-            "split": prepared.split.sha256,
-        },
-    )
-    manifest |= {"flow": describe_flow(prepared), **model}
-    manifest |= {key: before[key] for key in ("run", "created") if key in before}
-    if changes:
-        manifest["changes"] = changes
-    save_config(settings, folder / "config.yaml")
-    write_split(prepared.split, folder / "split.csv")
-    write_manifest(folder, manifest)
-
-    reader = open_reader(prepared.rater, settings.cache, workers=settings.train.workers)
+    processes: Processes,
+) -> dict[str, Any]:
+    """Train and evaluate in a folder that no other run uses, and return what the manifest tells of it."""
+    workers, described = settings.train.workers, settings.model_dump(mode="json")
+    reader = open_reader(prepared.rater, settings.cache, workers=workers, processes=processes)
     result = fit_prepared(
         settings,
         prepared,
         reader=reader,
         checkpoints=folder / "checkpoints",
         resume=resume,
-        run_id=manifest["run"],
+        run_id=run_id,
         progress=progress,
-        trackers=Trackers(
-            settings.train.trackers,
-            folder / "trackers",
-            run=folder.name,
-            settings=settings.model_dump(mode="json"),
-        ),
+        trackers=Trackers(settings.train.trackers, folder / "trackers", run=folder.name, settings=described),
+        processes=processes,
     )
-    _write_history(result, folder)
-    _save_last(prepared.rater, result, folder, settings)
-    thresholds = decide(prepared, settings, progress, reader)
-    prepared.rater.save_pretrained(folder / "model", encoder_weights=settings.model.save_encoder)
-    _write_numbers(prepared, settings, folder, progress, reader)
-
-    manifest |= {
+    processes.ask_first(lambda: _save_training(prepared.rater, result, folder, settings))
+    thresholds = decide(prepared, settings, progress, reader, processes)
+    predictions = _predictions(prepared, prepared.table, settings, progress, reader, processes)
+    if processes.is_first:
+        prepared.rater.save_pretrained(folder / "model", encoder_weights=settings.model.save_encoder)
+        _write_numbers(predictions, prepared, settings, folder, progress)
+    return {
         "best_epoch": result.best_epoch,
         "stopped": result.stopped,
         "batch_seconds": result.batch_seconds,
+        "processes": processes.count,
         "thresholds": thresholds,
         "layer_weights": _layer_weights(prepared.rater),
         "warnings": [*prepared.warnings, *result.warnings],
-        "seconds": round(time.perf_counter() - begun, 1),
-        "finished": True,
     }
-    write_manifest(folder, manifest)
-    write_card(folder)
-    write_report(folder)
-    return folder
 
 
 def evaluate_run(run: str | Path, progress: Progress | None = None) -> Path:
@@ -177,7 +181,9 @@ def evaluate_run(run: str | Path, progress: Progress | None = None) -> Path:
         )
     split = read_split(folder / "split.csv", prepared.table, sha256=manifest["hashes"]["split"])
     reader = open_reader(prepared.rater, settings.cache, workers=settings.train.workers)
-    _write_numbers(replace(prepared, split=split), settings, folder, progress, reader)
+    prepared = replace(prepared, split=split)
+    predictions = _predictions(prepared, prepared.table, settings, progress, reader)
+    _write_numbers(predictions, prepared, settings, folder, progress)
     write_report(folder)
     return folder
 
@@ -198,6 +204,7 @@ def fit_prepared(
     run_id: str = "",
     progress: Progress | None = None,
     trackers: Trackers | None = None,
+    processes: Processes | None = None,
 ) -> FitResult:
     """Train the rater of a prepared run on its training part; nothing else is written or evaluated.
 
@@ -210,6 +217,7 @@ def fit_prepared(
         run_id: stands in each checkpoint.
         progress: is told what happens.
         trackers: get the rows of the history.
+        processes: which train together; None: those that this one was started with.
 
     Raises:
         SplitError: if the training part has no rated recording.
@@ -239,6 +247,7 @@ def fit_prepared(
         run_id=run_id,
         progress=progress,
         trackers=trackers,
+        processes=processes,
     )
 
 
@@ -254,20 +263,21 @@ def _start_from_ratings(rater: SpeechRater, ratings: torch.Tensor) -> None:
         rater.head.outputs[number].load_state_dict(state)
 
 
-def _write_history(result: FitResult, folder: Path) -> None:
+def _save_training(rater: SpeechRater, result: FitResult, folder: Path, settings: RunSettings) -> None:
+    """Save the history and the rater of the last epoch, and give it the best weights back."""
     with replacing(folder / "history.csv") as temporary:
         pd.DataFrame(result.history).to_csv(temporary, index=False, lineterminator="\n")
-
-
-def _save_last(rater: SpeechRater, result: FitResult, folder: Path, settings: RunSettings) -> None:
-    """Save the rater of the last epoch, and give it the best weights back."""
     rater.load_state_dict(result.last, strict=False)
     rater.save_pretrained(folder / "model-last", encoder_weights=settings.model.save_encoder)
     rater.load_state_dict(result.best, strict=False)
 
 
 def decide(
-    prepared: Prepared, settings: RunSettings, progress: Progress, reader: InputReader | None = None
+    prepared: Prepared,
+    settings: RunSettings,
+    progress: Progress,
+    reader: InputReader | None = None,
+    processes: Processes | None = None,
 ) -> dict[str, dict[str, float | str | None]]:
     """Fit on the validation part what turns a score into a decision, and store it in the rater.
 
@@ -278,18 +288,23 @@ def decide(
     """
     validation = prepared.part("validation", rated=True)
     if isinstance(prepared.rater.head, RegressionHead) and len(validation.recordings):
-        residuals = _predictions(prepared, validation, settings, progress, reader)
+        residuals = _predictions(prepared, validation, settings, progress, reader, processes)
         residuals["error"] = residuals["score"] - residuals["rating"]
         spread = residuals.groupby("trait")["error"].agg(lambda errors: float(np.sqrt(np.mean(errors.dropna() ** 2))))
         prepared.rater.head.set_residual_sd(torch.tensor([spread[trait] for trait in prepared.table.traits]))
-    predictions = _predictions(prepared, validation, settings, progress, reader)
+    predictions = _predictions(prepared, validation, settings, progress, reader, processes)
     decisions = fit_decisions(predictions, prepared.table.traits, prepared.table.scale)
     prepared.rater.thresholds = {trait: decision.threshold for trait, decision in decisions.items()}
     return {trait: {"value": d.threshold, "reason": d.reason} for trait, d in decisions.items()}
 
 
 def _predictions(
-    prepared: Prepared, table: RecordingTable, settings: RunSettings, progress: Progress, reader: InputReader | None
+    prepared: Prepared,
+    table: RecordingTable,
+    settings: RunSettings,
+    progress: Progress,
+    reader: InputReader | None,
+    processes: Processes | None = None,
 ) -> pd.DataFrame:
     """Score the recordings of a table and put the ratings beside: the rows of predictions.csv."""
     progress.start("scoring", len(table.recordings))
@@ -300,6 +315,7 @@ def _predictions(
         workers=settings.train.workers,
         reader=reader,
         progress=progress,
+        processes=processes,
     )
     known = table.recordings[["recording", "speaker"]].assign(
         part=prepared.split.part_of(list(table.recordings["recording"]))
@@ -312,10 +328,9 @@ def _predictions(
 
 
 def _write_numbers(
-    prepared: Prepared, settings: RunSettings, folder: Path, progress: Progress, reader: InputReader
+    predictions: pd.DataFrame, prepared: Prepared, settings: RunSettings, folder: Path, progress: Progress
 ) -> None:
     """Write predictions.csv and metrics.json."""
-    predictions = _predictions(prepared, prepared.table, settings, progress, reader)
     with replacing(folder / "predictions.csv") as temporary:
         predictions.to_csv(temporary, index=False, lineterminator="\n")
     progress.start("intervals and baselines", 1)

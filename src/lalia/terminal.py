@@ -1,5 +1,6 @@
 """What the command line shows: progress as bars on a terminal or as plain lines elsewhere, and tables."""
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -90,9 +91,26 @@ class LineProgress(Progress):
         sys.stderr.flush()
 
 
-def show_progress() -> BarProgress | LineProgress:
-    """Return bars for a terminal, plain lines for anything else."""
+class SilentProgress(Progress):
+    """Nothing: of several processes that train together, the first one shows what happens."""
+
+    def __enter__(self) -> "SilentProgress":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+
+def show_progress() -> BarProgress | LineProgress | SilentProgress:
+    """Return bars for a terminal, plain lines for anything else, nothing beside a first process."""
+    if not is_first_process():
+        return SilentProgress()
     return BarProgress() if sys.stderr.isatty() else LineProgress()
+
+
+def is_first_process() -> bool:
+    """Return whether this is the first of the processes that were started together, or alone."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -8,7 +8,9 @@ import torch
 from lalia.data.dataset import RecordingDataset
 from lalia.model.adapt import adapt_full
 from lalia.settings import TrainSettings
-from lalia.training import loop
+from lalia.training.loop import fit
+from lalia.training.part_loss import PartLoss
+from lalia.training.step import Stepper
 from toy_data import make_table
 from toy_rater import make_encoder, make_rater
 
@@ -33,30 +35,30 @@ def test_a_step_that_is_not_finite_changes_nothing(tmp_path, monkeypatch, clip_n
     adapt_full(encoder)
     rater = make_rater(encoder=encoder)
     table = make_table(tmp_path)
-    whole, seen = loop._Session._loss_sum, []
-    step = loop._Session._step
+    take, losses, seen = Stepper.take, PartLoss.__call__, []
 
-    def state(session):
-        tensors = {name: value.clone() for name, value in session.plain_rater.state_dict().items()}
-        for number, of_parameter in enumerate(session.optimizer.state.values()):
+    def state(stepper):
+        tensors = {name: value.clone() for name, value in rater.state_dict().items()}
+        for number, of_parameter in enumerate(stepper.optimizer.state.values()):
             tensors |= {f"{number} {name}": torch.as_tensor(value).clone() for name, value in of_parameter.items()}
         return tensors
 
-    def loss_sum(session, raw, batches):
-        loss = whole(session, raw, batches)
-        return loss * torch.nan if session.position.step == 2 else loss
+    def broken(part_loss, raw, rows):
+        found = losses(part_loss, raw, rows)
+        return found._replace(losses=found.losses * torch.nan) if rater.training and len(seen) == 2 else found
 
-    def watched(session, group):
-        before = state(session)
-        step(session, group)
-        after = state(session)
+    def watched(stepper, step, inputs):
+        before = state(stepper)
+        result = take(stepper, step, inputs)
+        after = state(stepper)
         seen.append([name for name in after if name not in before or not torch.equal(before[name], after[name])])
+        return result
 
-    monkeypatch.setattr(loop._Session, "_loss_sum", loss_sum)
-    monkeypatch.setattr(loop._Session, "_step", watched)
+    monkeypatch.setattr(PartLoss, "__call__", broken)
+    monkeypatch.setattr(Stepper, "take", watched)
     data = RecordingDataset(table, rater.preprocessing)
     settings = TrainSettings(epochs=1, batch_seconds=0.5, early_stopping=None, clip_norm=clip_norm)
-    loop.fit(rater, data, data, settings, seed=0)
+    fit(rater, data, data, settings, seed=0)
     assert len(seen) > 3
     assert [bool(changed) for changed in seen] == [number != 2 for number in range(len(seen))]
 

@@ -5,7 +5,7 @@ import torch
 
 from lalia.errors import Stopped, TrainingError
 from lalia.model.adapt import adapt_full, adapt_partial
-from lalia.training import loop
+from lalia.training import step
 from lalia.training.ema import WeightAverage
 from lalia.training.loop import fit
 from lalia.training.validation import validate
@@ -25,10 +25,10 @@ def test_the_average_over_four_steps_by_hand():
     average = WeightAverage({"w": weight}, decay=0.25)
     expected = torch.tensor([0.0, 8.0])
     # the decays of steps 0 to 3: 1/10, 2/11, then 3/12 = 0.25 and no more
-    for step, decay in enumerate([0.1, 2 / 11, 0.25, 0.25]):
+    for number, decay in enumerate([0.1, 2 / 11, 0.25, 0.25]):
         with torch.no_grad():
             weight.add_(torch.tensor([1.0, -2.0]))
-        average.update(step)
+        average.update(number)
         expected = decay * expected + (1 - decay) * weight.detach()
         torch.testing.assert_close(average.state()["w"], expected)
 
@@ -67,13 +67,13 @@ def test_what_is_kept_is_the_average_over_all_steps(table, monkeypatch):
             super().update(step)
             seen.append({name: value.detach().clone() for name, value in self._parameters.items()})
 
-    monkeypatch.setattr(loop, "WeightAverage", Noted)
+    monkeypatch.setattr(step, "WeightAverage", Noted)
     rater = make_trained_rater()
     expected = {name: value.detach().clone() for name, value in rater.named_parameters()}
     result = fit(rater, *make_sets(table, rater), settings(epochs=2, batch_seconds=1, ema=EMA), seed=0)
     assert len(seen) > 4
-    for step, weights in enumerate(seen):
-        decay = min(0.5, (1 + step) / (10 + step))
+    for number, weights in enumerate(seen):
+        decay = min(0.5, (1 + number) / (10 + number))
         for name, value in weights.items():
             expected[name] = decay * expected[name] + (1 - decay) * value
     for name in seen[-1]:

@@ -5,7 +5,7 @@ import torch
 
 from lalia.errors import Stopped
 from lalia.model.adapt import adapt_partial
-from lalia.training import loop
+from lalia.training import step
 from lalia.training.loop import fit
 from lalia.training.precision import make_scaler
 from toy_data import make_table
@@ -47,7 +47,7 @@ def test_the_scale_is_taken_out_of_the_gradients_before_they_are_clipped(table):
 
 def test_a_step_whose_gradients_overflow_is_left_out_and_the_scale_falls(table, monkeypatch):
     scaler = torch.amp.GradScaler("cpu", init_scale=1e30)
-    monkeypatch.setattr(loop, "make_scaler", lambda device, precision: scaler)
+    monkeypatch.setattr(step, "make_scaler", lambda device, precision: scaler)
     rater = make_trained_rater(last_block)
     before = state_of(rater)
     options = settings(precision="float16", epochs=1, batch_seconds=50)
@@ -68,7 +68,7 @@ def test_a_stopped_training_in_float16_resumes_to_the_same_weights_and_scale(tab
         return scalers[-1]
 
     scalers = []
-    monkeypatch.setattr(loop, "make_scaler", make)
+    monkeypatch.setattr(step, "make_scaler", make)
 
     def train_once(folder, progress=None, resume=False):
         rater = make_trained_rater(last_block)

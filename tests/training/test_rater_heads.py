@@ -56,7 +56,7 @@ def gradients(rater, table, loss=RatingLoss()):  # noqa: B008
     (batch,) = InputReader(rater).read(dataset, [list(range(len(dataset)))])
     rater.zero_grad()
     rater.train()
-    PartLoss(loss, rater, dataset).sum(rater(batch.inputs), [batch]).backward()
+    PartLoss(loss, rater, dataset)(rater(batch.inputs), batch.rows).losses.sum().backward()
     return {name: each.grad.clone() for name, each in rater.named_parameters() if each.grad is not None}
 
 
@@ -84,7 +84,7 @@ def test_a_rating_has_its_loss_and_the_mean_of_its_raters(table, kind):
     raw, ratings = torch.randn(8, 2 + 6, outputs), torch.tensor(dataset.ratings)
     weights = torch.tensor([[2.0] * 4, [0.5] * 4])
     loss = RatingLoss(weights=weights, rater_weight=0.3)
-    found, has_rating = PartLoss(loss, rater, dataset)(raw, ratings, torch.arange(8))
+    found, has_rating = PartLoss(loss, rater, dataset)(raw, torch.arange(8))
     expected = rating_loss(rater.head, raw[:, :2], ratings).losses
     for row in range(8):
         for trait in range(2):

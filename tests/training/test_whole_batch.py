@@ -6,12 +6,13 @@ import torch
 from lalia.build import build_loss
 from lalia.data.dataset import RecordingDataset
 from lalia.model.losses import RatingLoss
+from lalia.processes import Processes
 from lalia.settings import LossSettings, RankSettings
 from lalia.training.generators import seed_generators
 from lalia.training.loop import fit
 from lalia.training.part_loss import PartLoss
 from lalia.training.reader import InputReader
-from lalia.training.whole_batch import backward_apart, backward_together
+from lalia.training.whole_batch import Piece, backward_apart, backward_together
 from toy_data import make_table
 from toy_training import make_sets, make_trained_rater, settings, without_dropout
 
@@ -28,6 +29,10 @@ def table(tmp_path):
     return make_table(tmp_path)
 
 
+def sum_of(part_loss):
+    return lambda raw, rows: part_loss(raw, rows).losses.sum()
+
+
 def gradients(rater):
     return {name: each.grad.clone() for name, each in rater.named_parameters() if each.grad is not None}
 
@@ -38,22 +43,19 @@ def test_pieces_give_the_gradients_of_one_graph_of_them_all_with_dropout(table, 
     rater = make_trained_rater(kind=kind).train()
     dataset = RecordingDataset(table, rater.preprocessing)
     rows = [list(range(start, min(start + size, 8))) for start in range(0, 8, size)]
-    pieces = list(InputReader(rater).read(dataset, rows))
-    part_loss = PartLoss(build_loss(loss, rater, torch.tensor(dataset.ratings)), rater, dataset)
+    pieces = [Piece(inputs, seed) for seed, inputs in enumerate(InputReader(rater).read(dataset, rows))]
+    part_loss = sum_of(PartLoss(build_loss(loss, rater, torch.tensor(dataset.ratings)), rater, dataset))
 
     def score(piece):
-        return rater(piece.inputs)
+        seed_generators(piece.seed)
+        return rater(piece.inputs.inputs)
 
-    seed_generators(0)
     # autograd through every piece at once: what the pieces are not to keep in memory
-    whole = part_loss.sum(torch.cat([score(piece) for piece in pieces]), pieces)
+    whole = part_loss(torch.cat([score(piece) for piece in pieces]), torch.arange(8))
     whole.backward()
-    after = torch.rand(1)
     expected = gradients(rater)
     rater.zero_grad()
-    seed_generators(0)
-    (found,) = backward_together(pieces, score, part_loss.sum, lambda of: of.backward())
-    assert torch.equal(torch.rand(1), after)  # no more was drawn
+    found = backward_together(pieces, score, part_loss, lambda of: of.backward(), Processes())
     torch.testing.assert_close(found, whole.detach())
     assert gradients(rater).keys() == expected.keys()
     for name, gradient in gradients(rater).items():
@@ -64,11 +66,11 @@ def test_pieces_give_the_gradients_of_one_graph_of_them_all_with_dropout(table, 
 def test_pieces_apart_would_give_other_gradients(table):
     rater = without_dropout(make_trained_rater(kind="regression"))
     dataset = RecordingDataset(table, rater.preprocessing)
-    pieces = list(InputReader(rater).read(dataset, [[0, 1, 2, 3], [4, 5, 6, 7]]))
-    part_loss = PartLoss(RatingLoss("concordance"), rater, dataset)
+    pieces = [Piece(inputs, 0) for inputs in InputReader(rater).read(dataset, [[0, 1, 2, 3], [4, 5, 6, 7]])]
+    part_loss = sum_of(PartLoss(RatingLoss("concordance"), rater, dataset))
     found = []
     for backward in (backward_apart, backward_together):
-        backward(pieces, lambda piece: rater(piece.inputs), part_loss.sum, lambda of: of.backward())
+        backward(pieces, lambda piece: rater(piece.inputs.inputs), part_loss, lambda of: of.backward(), Processes())
         found.append(gradients(rater))
         rater.zero_grad()
     assert any((found[0][name] - found[1][name]).abs().max() > 1e-3 for name in found[0])

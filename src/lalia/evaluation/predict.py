@@ -1,11 +1,13 @@
 """A rater and recordings in, a table of scores out."""
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from lalia.build import load_rater
 from lalia.config import load_config
@@ -16,8 +18,9 @@ from lalia.errors import AudioError, CacheError, ConfigError, list_some
 from lalia.files import replacing
 from lalia.model.rater import SpeechRater
 from lalia.model.saved_rater import find_rater
+from lalia.processes import Processes
 from lalia.progress import Progress
-from lalia.training.reader import InputReader, open_reader
+from lalia.training.reader import InputReader, RatedInputs, open_reader
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +34,7 @@ def predict(
     device: str | torch.device | None = None,
     reader: InputReader | None = None,
     progress: Progress | None = None,
+    processes: Processes | None = None,
 ) -> pd.DataFrame:
     """Return the scores of recordings, each of which depends on its recording alone.
 
@@ -43,6 +47,7 @@ def predict(
         device: where to compute; the rater moves there. None computes where the rater is.
         reader: of this rater; with a store, what is in it is not computed again and what is not is put there.
         progress: is advanced by each recording.
+        processes: which share the recordings, and all get the scores of all; None: this one is alone.
 
     Returns:
         A row per recording, in the order given, and trait: ``recording``, ``trait``, ``score`` (in units of the scale;
@@ -68,21 +73,14 @@ def predict(
     )
     reader = reader or InputReader(rater, workers=workers)
     rater.windows_at_once = max(1, int(batch_seconds // rater.preprocessing.window_seconds))
+    processes = processes or Processes()
+    scored = processes.collect(
+        processes.together(lambda: _score(rater, reader.read(dataset, processes.deal(batches)), progress))
+    )
     # score, level and probability of each recording and trait
     found = np.full((3, len(recordings), len(rater.traits)), np.nan)
-    was_training = rater.training
-    rater.eval()
-    try:
-        with torch.inference_mode():
-            for batch in reader.read(dataset, batches):
-                moved = batch.to(rater.encoder.device)
-                scores = rater.decode(rater(moved.inputs))
-                values = torch.stack([scores.score, scores.level, scores.probability])
-                found[:, batch.rows.numpy()] = values.cpu().numpy()
-                for _ in range(batch.n_recordings):
-                    progress.advance()
-    finally:
-        rater.train(was_training)
+    for rows, values in scored:
+        found[:, rows.numpy()] = values.numpy()
     return pd.DataFrame(
         {
             "recording": np.repeat(recordings["recording"].to_numpy(), len(rater.traits)),
@@ -127,6 +125,23 @@ def predict_files(
     with replacing(out) as temporary:
         scores.to_csv(temporary, index=False, lineterminator="\n")
     return problems
+
+
+@torch.inference_mode()
+def _score(rater: SpeechRater, batches: Iterable[RatedInputs], progress: Progress) -> list[tuple[Tensor, Tensor]]:
+    """Return the rows of each batch with score, level and probability, shape (3, recordings, traits)."""
+    scored = []
+    was_training = rater.training
+    rater.eval()
+    try:
+        for batch in batches:
+            scores = rater.decode(rater(batch.inputs.to(rater.encoder.device)))
+            scored.append((batch.rows, torch.stack([scores.score, scores.level, scores.probability]).cpu()))
+            for _ in range(batch.n_recordings):
+                progress.advance()
+    finally:
+        rater.train(was_training)
+    return scored
 
 
 def _measure(rater: SpeechRater, recordings: pd.DataFrame) -> pd.DataFrame:

@@ -15,6 +15,19 @@ def seed_generators(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+def piece_seed(seed: int, step: int, place: int) -> int:
+    """Return the seed of what is drawn in one piece of a step, such as dropout.
+
+    It follows from its place alone: not from what was computed before, where, or how often.
+
+    Args:
+        seed: of the training.
+        step: the number of the step, from 0.
+        place: of the piece in the step, from 0.
+    """
+    return int(np.random.SeedSequence([seed, step, place]).generate_state(1)[0])
+
+
 def generator_states() -> dict[str, Tensor]:
     """Return the states of all random generators.
 

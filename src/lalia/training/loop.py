@@ -8,19 +8,18 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from accelerate import Accelerator
 from accelerate.utils.memory import clear_device_cache
 from torch import Tensor
 
-from lalia.build import build_loss
 from lalia.data.dataset import BucketedBatches, RecordingDataset
 from lalia.data.read_ahead import naming_dead_workers
 from lalia.errors import Stopped, TrainingError, list_some
 from lalia.model.rater import SpeechRater
+from lalia.processes import Processes, join_processes
 from lalia.progress import Progress
 from lalia.settings import TrainSettings
 from lalia.training.checkpoint import (
+    Checkpoint,
     Position,
     checkpoint_bytes,
     load_checkpoint,
@@ -28,22 +27,18 @@ from lalia.training.checkpoint import (
     save_checkpoint,
 )
 from lalia.training.checkpoint_folder import warn_of_space
-from lalia.training.ema import WeightAverage
-from lalia.training.finite import MOST_IN_A_ROW, are_finite, total_norm
-from lalia.training.generators import generator_states, restore_generators, seed_generators
+from lalia.training.finite import MOST_IN_A_ROW
+from lalia.training.generators import restore_generators, seed_generators
 from lalia.training.history import Row, finite_values, improves, in_words, largest_rates, watched
 from lalia.training.interrupt import StopRequest, stop_requests
 from lalia.training.memory import ADVICE, PieceTooLarge, smaller_piece, without_smaller_pieces
-from lalia.training.optimizer import make_optimizer, parameter_groups, rate_factor
 from lalia.training.pace import memory_in_words, pace_in_words
-from lalia.training.part_loss import PartLoss
 from lalia.training.pieces import CPU_PIECE_SECONDS, in_groups, split_rows, windows_within
-from lalia.training.precision import autocast, make_scaler
-from lalia.training.reader import InputReader, RatedInputs
+from lalia.training.reader import InputReader
+from lalia.training.step import Step, Stepper
 from lalia.training.trackers import Trackers
 from lalia.training.unfreezing import GradualUnfreezing
 from lalia.training.validation import validate, why_undefined
-from lalia.training.whole_batch import backward_apart, backward_together
 
 
 @dataclass(frozen=True)
@@ -82,6 +77,7 @@ def fit(
     run_id: str = "",
     progress: Progress | None = None,
     trackers: Trackers | None = None,
+    processes: Processes | None = None,
 ) -> FitResult:
     """Train a rater and leave it with the weights of its best epoch.
 
@@ -103,6 +99,8 @@ def fit(
         run_id: stands in each checkpoint; one with another id is not gone on from.
         progress: is told of each step and epoch.
         trackers: get the rows of the history.
+        processes: which train together, each calling this with the same arguments; the first one alone writes and
+            tells. None: those that this one was started with.
 
     Raises:
         TrainingError: if nothing trains, there is nothing to train on, the loss stays not finite, or there is not
@@ -110,18 +108,17 @@ def fit(
         AudioError: names recordings that cannot be read, or at which a worker died.
         Stopped: on Ctrl-C, SIGTERM or SIGUSR1, after the state is saved.
     """
-    reader = reader or InputReader(rater, workers=settings.workers)
-    trackers = trackers or Trackers()
-    session = _Session(
-        rater, train, validation, settings, seed, reader, checkpoints, run_id, progress or Progress(), trackers
-    )
+    processes = processes or join_processes()
+    reader = reader or InputReader(rater, workers=settings.workers, processes=processes)
+    shown = (progress or Progress(), trackers or Trackers()) if processes.is_first else (Progress(), Trackers())
+    session = _Session(rater, train, validation, settings, seed, reader, checkpoints, run_id, *shown, processes)
     session.prepare_checkpoints(resume)
     try:
-        trackers.begin(session.position.history)
+        session.trackers.begin(session.position.history)
         with stop_requests() as request, naming_dead_workers():
             stopped = session.run(request)
     finally:
-        trackers.finish()
+        session.trackers.finish()
         session.unfreezing.end()
     with session.averaged():
         last = session.weights()
@@ -148,40 +145,21 @@ class _Session:
         run_id: str,
         progress: Progress,
         trackers: Trackers,
+        processes: Processes,
     ) -> None:
-        groups = parameter_groups(
-            rater,
-            learning_rate=settings.learning_rate,
-            encoder_learning_rate=settings.encoder_learning_rate,
-            adapter_learning_rate=settings.adapter_learning_rate,
-            mix_learning_rate=settings.mix_learning_rate,
-            weight_decay=settings.weight_decay,
-            layer_decay=settings.layer_decay,
-        )
-        if not groups:
-            raise TrainingError("Nothing in the rater trains: every parameter is frozen.")
         if not len(train):
             raise TrainingError("The training part has no rated recording.")
-        self.changeable = {name for name, each in rater.named_parameters() if each.requires_grad}
         self.unfreezing = GradualUnfreezing(rater.encoder, settings.unfreeze_every)
-        self.ranks = rater.encoder.ranks
-        if self.ranks is not None and settings.unfreeze_every is not None:
+        if rater.encoder.ranks is not None and settings.unfreeze_every is not None:
             raise TrainingError("AdaLoRA shares its ranks among all blocks: train them all, with unfreeze_every null.")
         rater.windows_at_once = windows_within(settings.batch_seconds, train.preprocessing)
         rater.encoder.checkpoints_gradients = settings.gradient_checkpointing
         seed_generators(seed)
-        self.accelerator = Accelerator()
-        optimizer = make_optimizer(groups, **settings.optimizer.model_dump())
-        self.rater, self.optimizer = self.accelerator.prepare(rater, optimizer)
-        self.scaler = make_scaler(self.accelerator.device, settings.precision)
-        self.plain_rater: SpeechRater = self.accelerator.unwrap_model(self.rater)
-        frozen = {name for name, _ in rater.named_parameters()} - self.changeable
-        state = self.plain_rater.state_dict(keep_vars=True)
+        self.rater = rater.to(processes.device)
+        self.stepper = Stepper(rater, train, settings, seed, processes)
+        frozen = {name for name, _ in rater.named_parameters()} - self.stepper.trainable.keys()
+        state = rater.state_dict(keep_vars=True)
         self.changing = {name: value for name, value in state.items() if name not in frozen}
-        self.trainable = {name: each for name, each in rater.named_parameters() if name in self.changeable}
-        self.average = WeightAverage(self.trainable, settings.ema.decay) if settings.ema else None
-        self.loss = build_loss(settings.loss, rater, torch.tensor(train.ratings))
-        self.train_loss = PartLoss(self.loss, self.plain_rater, train)
         self.validation = validation
         self.settings = settings
         self.reader = reader
@@ -189,6 +167,7 @@ class _Session:
         self.run_id = run_id
         self.progress = progress
         self.trackers = trackers
+        self.processes = processes
         self.dataset = train
         self.batches = BucketedBatches(
             train.recordings,
@@ -209,30 +188,33 @@ class _Session:
 
     def prepare_checkpoints(self, resume: bool) -> None:
         """Go back to the newest checkpoint, if there is one; warn if there is little room for new ones."""
-        if self.checkpoints is None:
-            return
-        if not resume and any(self.checkpoints.glob("step-*")):
-            raise TrainingError(f"'{self.checkpoints}' holds an earlier training. Resume it, or give another folder.")
-        trainable = sum(each.nbytes for each in self.trainable.values())
-        warning = warn_of_space(self.checkpoints, checkpoint_bytes(self.weights(), trainable))
-        if warning:
-            self.progress.say(f"Note: {warning}")
-        found = load_checkpoint(self.checkpoints, run=self.run_id) if resume else None
+        folder = self.checkpoints
+        found = None if folder is None else self.processes.ask_first(lambda: self._find_checkpoint(folder, resume))
         if found is None:
             return
         self.position = found.position
         self.best = found.best
-        self.plain_rater.windows_at_once = windows_within(self.batch_seconds, self.dataset.preprocessing)
+        self.rater.windows_at_once = windows_within(self.batch_seconds, self.dataset.preprocessing)
         self._load_weights(found.model)
-        restore_optimizer(self.optimizer, found.optimizer)
-        if self.ranks is not None:
-            self.ranks.restore(found.adaptation, self.steps)
-        if self.average is not None:
-            self.average.restore(found.average)
+        stepper = self.stepper
+        restore_optimizer(stepper.optimizer, found.optimizer)
+        if stepper.ranks is not None:
+            stepper.ranks.restore(found.adaptation, self.steps)
+        if stepper.average is not None:
+            stepper.average.restore(found.average)
         if self.position.loss_scale:
-            self.scaler.load_state_dict(self.position.loss_scale)
+            stepper.scaler.load_state_dict(self.position.loss_scale)
         restore_generators(found.generators)
         self.progress.say(f"Resuming in epoch {self.position.epoch}, after step {self.position.step}.")
+
+    def _find_checkpoint(self, folder: Path, resume: bool) -> Checkpoint | None:
+        if not resume and any(folder.glob("step-*")):
+            raise TrainingError(f"'{folder}' holds an earlier training. Resume it, or give another folder.")
+        trainable = sum(each.nbytes for each in self.stepper.trainable.values())
+        warning = warn_of_space(folder, checkpoint_bytes(self.weights(), trainable))
+        if warning:
+            self.progress.say(f"Note: {warning}")
+        return load_checkpoint(folder, run=self.run_id) if resume else None
 
     def run(self, request: StopRequest) -> str:
         """Train the epochs that are left and say why training ended."""
@@ -243,7 +225,7 @@ class _Session:
                 return f"no improvement for {patience} epochs"
             self._train_epoch(request)
             self._end_epoch()
-            self._save_or_stop(request)
+            self._save_or_stop(self._signal(request))
         return f"all {self.settings.epochs} epochs"
 
     def _train_epoch(self, request: StopRequest) -> None:
@@ -267,46 +249,57 @@ class _Session:
         """
         position = self.position
         steps_left = in_groups(list(self.batches)[position.batch :], self.settings.accumulate)
-        pieces = [[piece for batch in group for piece in self._pieces(batch)] for group in steps_left]
-        inputs = self.reader.read(self.dataset, itertools.chain.from_iterable(pieces))
+        pieces = [self._pieces(group) for group in steps_left]
+        mine = itertools.chain.from_iterable(self.processes.deal(of_step) for of_step in pieces)
+        inputs = self.reader.read(self.dataset, list(mine))
         audio_seconds = sum(
             self.dataset.seconds[row] for batch in list(self.batches)[: position.batch] for row in batch
         )
-        for group, of_group in zip(steps_left, pieces, strict=True):
-            generators = generator_states()
+        for group, of_step in zip(steps_left, pieces, strict=True):
+            step = Step(position.step, self.steps, of_step)
             try:
-                self._step(list(itertools.islice(inputs, len(of_group))))
+                result = self.stepper.take(step, inputs)
             except PieceTooLarge as error:
-                restore_generators(generators)
                 return error.rows
+            if result.is_finite:
+                position.loss_sum += result.loss_sum
+                position.n_ratings += result.n_ratings
+                position.skipped_in_a_row = 0
+            else:
+                self._note_skipped([self.dataset.recordings[row] for row in step.rows])
             position.batch += len(group)
             position.step += 1
             position.seconds = time.perf_counter() - begun
-            audio_seconds += sum(self.dataset.seconds[row] for batch in group for row in batch)
+            audio_seconds += sum(self.dataset.seconds[row] for row in step.rows)
             self.progress.advance(self._pace(audio_seconds))
             self._stop_if_none_is_finite(ends_epoch=False)
+            signal_number = self._signal(request)
             # after the last step the epoch is ended first, so that a resumed run validates it only once
-            if request.signal_number and position.batch < len(self.batches):
-                self._save_or_stop(request)
+            if signal_number and position.batch < len(self.batches):
+                self._save_or_stop(signal_number)
         return []
+
+    def _signal(self, request: StopRequest) -> int:
+        """Return which signal asked any of the processes to stop, 0 for none."""
+        return self.processes.largest(request.signal_number)
 
     def _pace(self, audio_seconds: float) -> str:
         position = self.position
         steps_done = math.ceil(position.batch / self.settings.accumulate)
         return pace_in_words(
             loss=position.loss_sum / max(position.n_ratings, 1),
-            rates=largest_rates(self.optimizer.param_groups),
+            rates=largest_rates(self.stepper.optimizer.param_groups),
             audio_seconds=audio_seconds,
             seconds=position.seconds,
             seconds_left=(self.steps - position.step) * position.seconds / steps_done,
-            memory=memory_in_words(self.accelerator.device),
+            memory=memory_in_words(self.processes.device),
         )
 
     def _compute_less_at_once(self, rows: list[int]) -> None:
         """Compute less audio at once from here on, after memory ran out with some recordings."""
-        self.optimizer.zero_grad()
+        self.stepper.optimizer.zero_grad()
         clear_device_cache(garbage_collection=True)
-        rater, position, preprocessing = self.plain_rater, self.position, self.dataset.preprocessing
+        rater, position, preprocessing = self.rater, self.position, self.dataset.preprocessing
         assert rater.windows_at_once is not None
         seconds = [self.dataset.seconds[row] for row in rows]
         where = f"in epoch {position.epoch}, step {position.step + 1}"
@@ -325,51 +318,18 @@ class _Session:
         """The seconds of audio that are computed at once, at most, if no recording alone is longer."""
         return self.position.piece_seconds or self.settings.batch_seconds
 
-    def _pieces(self, batch: list[int]) -> list[list[int]]:
-        """Return the rows of a batch as they are computed: on a CPU a few at a time, which is faster and takes less."""
-        is_fast = self.accelerator.device.type != "cpu" or self.reader.gives_vectors(self.dataset)
-        most = min(math.inf if is_fast else CPU_PIECE_SECONDS, self.position.piece_seconds or math.inf)
-        return split_rows(batch, self.dataset.seconds, most)
+    def _pieces(self, group: Sequence[list[int]]) -> list[list[int]]:
+        """Return the rows of a step's batches as they are computed at once.
 
-    def _step(self, group: Sequence[RatedInputs]) -> None:
-        """Take one optimiser step on the mean loss over all valid ratings of the batches."""
-        factor = rate_factor(
-            self.position.step, steps=self.steps, warmup=self.settings.warmup, schedule=self.settings.schedule
-        )
-        for parameter_group in self.optimizer.param_groups:
-            parameter_group["lr"] = parameter_group["base_rate"] * factor
-        n_ratings = sum(int((~batch.ratings.isnan()).sum()) for batch in group)
-        compute = backward_together if self.loss.joins_recordings else backward_apart
-        losses = compute(
-            group,
-            self._score,
-            self._loss_sum,
-            lambda loss: self.accelerator.backward(self.scaler.scale(loss / n_ratings)),
-        )
-        if self.ranks is not None:
-            self.accelerator.backward(self.scaler.scale(self.ranks.penalty()))
-        self.scaler.unscale_(self.optimizer.optimizer)
-        if self.settings.clip_norm is not None:
-            norm = self.accelerator.clip_grad_norm_(self.trainable.values(), self.settings.clip_norm)
+        On a CPU that is a few recordings, which is faster and takes less memory; other devices get a part each.
+        """
+        if self.processes.device.type != "cpu":
+            total = sum(self.dataset.seconds[row] for batch in group for row in batch)
+            most = total / self.processes.count if len(group) < self.processes.count else math.inf
         else:
-            norm = total_norm(self.trainable.values())
-        # where the loss is scaled, gradients that overflow are the scaler's to see
-        is_finite = are_finite(losses, norm.new_zeros(()) if self.scaler.is_enabled() else norm)
-        with without_smaller_pieces("the step of the optimiser", ADVICE):
-            if is_finite:
-                self.scaler.step(self.optimizer.optimizer)
-            self.scaler.update()
-        if is_finite:
-            if self.ranks is not None:
-                self.ranks.after_step(self.position.step, self.steps)
-            if self.average is not None:
-                self.average.update(self.position.step)
-            self.position.loss_sum += sum(float(loss) for loss in losses)
-            self.position.n_ratings += n_ratings
-            self.position.skipped_in_a_row = 0
-        else:
-            self._note_skipped([self.dataset.recordings[row] for batch in group for row in batch.rows.tolist()])
-        self.optimizer.zero_grad()
+            most = math.inf if self.reader.gives_vectors(self.dataset) else CPU_PIECE_SECONDS
+        most = min(most, self.position.piece_seconds or math.inf)
+        return [piece for batch in group for piece in split_rows(batch, self.dataset.seconds, most)]
 
     def _note_skipped(self, recordings: list[str]) -> None:
         """Name the recordings of a step whose loss or gradient is not finite."""
@@ -398,14 +358,6 @@ class _Session:
             f"{self.skipped_last}. {saved}Lower train.learning_rate, or look at these recordings."
         )
 
-    def _score(self, batch: RatedInputs) -> Tensor:
-        with autocast(self.accelerator.device, self.settings.precision):
-            raw: Tensor = self.rater(batch.inputs.to(self.accelerator.device))
-        return raw.float()
-
-    def _loss_sum(self, raw: Tensor, batches: Sequence[RatedInputs]) -> Tensor:
-        return self.train_loss.sum(raw, batches)
-
     def _end_epoch(self) -> None:
         """Validate, add a row to the history, keep the weights if they are the best, go to the next epoch."""
         self._stop_if_none_is_finite(ends_epoch=True)
@@ -413,10 +365,12 @@ class _Session:
         row: Row = {"epoch": position.epoch, "train_loss": position.loss_sum / position.n_ratings}
         if len(self.validation):
             with self.averaged(), without_smaller_pieces("validation", "Lower train.batch_seconds."):
-                values = validate(self.plain_rater, self.validation, self.settings, self.reader, self.loss)
+                values = validate(
+                    self.rater, self.validation, self.settings, self.reader, self.stepper.loss, self.processes
+                )
             row |= finite_values(values)
         row["skipped_steps"] = position.skipped
-        row |= largest_rates(self.optimizer.param_groups)
+        row |= largest_rates(self.stepper.optimizer.param_groups)
         row["batch_seconds"] = self.batch_seconds
         row["seconds"] = round(position.seconds, 3)
         row["audio_seconds_per_second"] = round(sum(self.dataset.seconds) / max(position.seconds, 1e-9), 1)
@@ -439,7 +393,7 @@ class _Session:
         """Count the last epoch as the best, because no epoch had a value to choose by, and say why."""
         name = self.settings.early_stopping.metric if self.settings.early_stopping else "loss"
         self.position.best_epoch = len(self.position.history)
-        reason = why_undefined(self.plain_rater, self.validation, self.settings, name, self.reader)
+        reason = why_undefined(self.rater, self.validation, self.settings, name, self.reader, self.processes)
         warning = (
             f"train.early_stopping.metric: validation_{name} was undefined in every epoch ({reason}), so nothing could "
             f"stop training early and the weights of the last epoch, {self.position.best_epoch}, are kept."
@@ -447,34 +401,37 @@ class _Session:
         self.progress.say(f"Note: {warning}")
         return warning
 
-    def _save_or_stop(self, request: StopRequest) -> None:
+    def _save_or_stop(self, signal_number: int) -> None:
         if self.checkpoints is not None:
             self._save(self.checkpoints)
-        if request.signal_number:
+        if signal_number:
             saved = "The state is saved: go on with --resume." if self.checkpoints else "No state was saved."
-            raise Stopped(f"Stopped in epoch {self.position.epoch}. {saved}", request.signal_number)
+            raise Stopped(f"Stopped in epoch {self.position.epoch}. {saved}", signal_number)
 
     def _save(self, folder: Path) -> None:
-        self.position.loss_scale = self.scaler.state_dict()
-        save_checkpoint(
-            folder,
-            self.position,
-            run=self.run_id,
-            model=self.weights(),
-            best=self.best,
-            optimizer=self.optimizer.optimizer,
-            adaptation={} if self.ranks is None else self.ranks.state(),
-            average={} if self.average is None else self.average.state(),
+        stepper = self.stepper
+        self.position.loss_scale = stepper.scaler.state_dict()
+        self.processes.ask_first(
+            lambda: save_checkpoint(
+                folder,
+                self.position,
+                run=self.run_id,
+                model=self.weights(),
+                best=self.best,
+                optimizer=stepper.optimizer,
+                adaptation={} if stepper.ranks is None else stepper.ranks.state(),
+                average={} if stepper.average is None else stepper.average.state(),
+            )
         )
 
     def use(self, weights: dict[str, Tensor]) -> None:
         """Leave the rater with some weights, in eval mode."""
         self._load_weights(weights)
-        self.plain_rater.eval()
+        self.rater.eval()
 
     def averaged(self) -> AbstractContextManager[None]:
         """Give the rater the average of its weights for a while, where there is one."""
-        return nullcontext() if self.average is None else self.average.in_place()
+        return nullcontext() if self.stepper.average is None else self.stepper.average.in_place()
 
     def weights(self) -> dict[str, Tensor]:
         """Copy all that training can change: trainable parameters and buffers."""
@@ -488,4 +445,4 @@ class _Session:
             raise TrainingError(
                 f"The checkpoint is of another model: {list_some(differing)} differ. Train again with --overwrite."
             )
-        self.plain_rater.load_state_dict(weights, strict=False)
+        self.rater.load_state_dict(weights, strict=False)

@@ -25,8 +25,11 @@ class PieceTooLarge(Exception):
     """
 
     def __init__(self, rows: Sequence[int]) -> None:
-        super().__init__(f"Memory ran out with {len(rows)} recordings.")
+        super().__init__(list(rows))
         self.rows = list(rows)
+
+    def __str__(self) -> str:
+        return f"Memory ran out with {len(self.rows)} recordings."
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -15,6 +15,7 @@ from lalia.data.read_ahead import read_ahead
 from lalia.data.table import RecordingTable
 from lalia.model.inputs import Inputs, KnownVectors, Windows
 from lalia.model.rater import SpeechRater
+from lalia.processes import Processes
 from lalia.progress import Progress
 from lalia.settings import CacheSettings
 from lalia.training.cache import ActivationStore, open_store
@@ -69,18 +70,27 @@ class InputReader:
         rater: adapted; which part of it is frozen is looked at here, once.
         store: of activations; None has everything computed each time.
         workers: processes that read ahead; 0 reads in a thread of this one.
+        processes: which train together and share what is to be computed for the store; None: this one is alone.
 
     Attributes:
         part: what of the rater is frozen, None where nothing is or there is no store.
         computed: how many recordings went through the frozen part so far.
     """
 
-    def __init__(self, rater: SpeechRater, store: ActivationStore | None = None, *, workers: int = 0) -> None:
+    def __init__(
+        self,
+        rater: SpeechRater,
+        store: ActivationStore | None = None,
+        *,
+        workers: int = 0,
+        processes: Processes | None = None,
+    ) -> None:
         self.store = store if store is not None and store.max_bytes else None
         self.part = None if self.store is None else find_frozen_part(rater, self.store.dtype)
         self.computed = 0
         self._rater = rater
         self._workers = workers
+        self._processes = processes or Processes()
         # of each version of the recordings
         self._keys: WeakKeyDictionary[RecordingDataset, dict[int, list[tuple[str, ...]]]] = WeakKeyDictionary()
         self._vectors: WeakKeyDictionary[RecordingDataset, dict[int, dict[Any, Tensor]]] = WeakKeyDictionary()
@@ -105,20 +115,38 @@ class InputReader:
         filled = self._filled.setdefault(dataset, set())
         if version in filled:
             return
+        keys = self._keys_of(dataset, version)
+        if self._processes.count > 1:
+            missing = self._processes.ask_first(lambda: self._missing(keys))
+            self._processes.together(lambda: self._store(dataset, keys, self._processes.deal(missing), progress))
         if isinstance(self.part, FrozenVectors):
             self._read_vectors(self.part, dataset, version, progress)
-            filled.add(version)
-            return
+        else:
+            # of what the others have stored, all that this process does not see: on another machine, for example
+            self._store(dataset, keys, self._missing(keys), progress)
         filled.add(version)
-        keys = self._keys_of(dataset, version)
-        missing = [row for row, of_row in enumerate(keys) if any(key not in self.store for key in of_row)]
-        if not missing:
+
+    def _missing(self, keys: Sequence[tuple[str, ...]]) -> list[int]:
+        """Return the rows of which the store lacks an entry."""
+        assert self.store is not None
+        return [row for row, of_row in enumerate(keys) if any(key not in self.store for key in of_row)]
+
+    def _store(
+        self,
+        dataset: RecordingDataset,
+        keys: Sequence[tuple[str, ...]],
+        rows: Sequence[int],
+        progress: Progress | None,
+    ) -> None:
+        """Compute the entries of some rows and store them, as long as they fit."""
+        assert self.part is not None and self.store is not None
+        if not rows:
             return
         for row, entries in compute_entries(
             self.part,
             self._rater.encoder,
             dataset,
-            missing,
+            rows,
             batch_seconds=_BATCH_SECONDS,
             workers=self._workers,
             progress=progress,
@@ -272,13 +300,16 @@ def forecast(
     return Forecast(part.title, size)
 
 
-def open_reader(rater: SpeechRater, settings: CacheSettings, *, workers: int = 0) -> InputReader:
+def open_reader(
+    rater: SpeechRater, settings: CacheSettings, *, workers: int = 0, processes: Processes | None = None
+) -> InputReader:
     """Return the reader of a rater with the store of a run's settings.
 
     Raises:
         CacheError: if the store's folder cannot be made or written.
     """
-    return InputReader(rater, open_store(settings) if settings.max_gb else None, workers=workers)
+    store = open_store(settings) if settings.max_gb else None
+    return InputReader(rater, store, workers=workers, processes=processes)
 
 
 def _read_rows(

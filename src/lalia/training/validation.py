@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lalia.data.dataset import BucketedBatches, RecordingDataset
@@ -11,6 +12,7 @@ from lalia.measures.metrics import METRICS, Judged, Metric, judge
 from lalia.model.heads import Scores
 from lalia.model.losses import RatingLoss
 from lalia.model.rater import SpeechRater
+from lalia.processes import Processes
 from lalia.scale import Scale
 from lalia.settings import TrainSettings
 from lalia.training.part_loss import PartLoss
@@ -27,21 +29,22 @@ def validate(
     settings: TrainSettings,
     reader: InputReader | None = None,
     loss: RatingLoss | None = None,
+    processes: Processes | None = None,
 ) -> dict[str, float | None]:
     """Return ``validation_loss`` and ``validation_<metric>`` of a rater, in eval mode.
 
-    The loss is the mean over valid ratings, by ``loss`` as in training, None: the head's plain one.
-    A metric is the mean over the traits where it is defined, None where it is
-    for none; a trait counts as called present at a probability of 0.5.
+    The loss is the mean over valid ratings, by ``loss`` as in training, None: the head's plain one. A metric is the
+    mean over the traits where it is defined, None where it is for none; a trait counts as called present at a
+    probability of 0.5. Where several ``processes`` share the recordings, all of them get the numbers of all.
     """
-    scored = _score(rater, dataset, settings, reader)
+    scored = _score(rater, dataset, settings, reader, processes or Processes())
     if scored is None:
         return {"validation_loss": None}
-    raw, rated, rows = scored
-    losses, has_rating = PartLoss(loss or RatingLoss(), rater, dataset)(raw, rated, rows)
+    raw, rows = scored
+    losses, has_rating = PartLoss(loss or RatingLoss(), rater, dataset)(raw, rows)
     n_ratings = int(has_rating.sum())
     values: dict[str, float | None] = {"validation_loss": float(losses.sum()) / n_ratings if n_ratings else None}
-    judged = _judge(rated, rater.decode(raw), rater.scale)
+    judged = _judge(dataset.ratings[rows], rater.decode(raw), rater.scale)
     return values | {f"validation_{metric.name}": _mean(metric, judged) for metric in METRICS}
 
 
@@ -52,26 +55,28 @@ def why_undefined(
     settings: TrainSettings,
     name: str,
     reader: InputReader | None = None,
+    processes: Processes | None = None,
 ) -> str:
     """Return why a metric, or the ``loss``, is undefined on a validation part: the reasons of all traits, each once."""
-    scored = _score(rater, dataset, settings, reader)
-    if scored is None or scored[1].isnan().all():
+    scored = _score(rater, dataset, settings, reader, processes or Processes())
+    if scored is None or np.isnan(dataset.ratings).all():
         return "no rated recordings"
-    raw, rated, _ = scored
+    raw, rows = scored
     if name == "loss" or not raw.isfinite().all():
         return "the loss or the scores are not finite"
     (metric,) = [each for each in METRICS if each.name == name]
-    reasons = [metric.reason(judged) for judged in _judge(rated, rater.decode(raw), rater.scale)]
+    reasons = [metric.reason(judged) for judged in _judge(dataset.ratings[rows], rater.decode(raw), rater.scale)]
     return "; ".join(dict.fromkeys(reason for reason in reasons if reason)) or "its values are not finite"
 
 
 def _score(
-    rater: SpeechRater, dataset: RecordingDataset, settings: TrainSettings, reader: InputReader | None
-) -> tuple[Tensor, Tensor, Tensor] | None:
-    """Return raw outputs, (recordings, traits, outputs), ratings, (recordings, traits), and the rows of a part.
-
-    None if it has no recordings.
-    """
+    rater: SpeechRater,
+    dataset: RecordingDataset,
+    settings: TrainSettings,
+    reader: InputReader | None,
+    processes: Processes,
+) -> tuple[Tensor, Tensor] | None:
+    """Return the raw outputs of a part, (recordings, traits, outputs), and their rows; None if it has no recordings."""
     was_training = rater.training
     rater.eval()
     device = next(rater.parameters()).device
@@ -84,19 +89,25 @@ def _score(
         preprocessing=dataset.preprocessing,
     )
     reader = reader or InputReader(rater, workers=settings.workers)
-    raws, ratings, rows = [], [], []
-    for batch in reader.read(dataset, batches):
-        with autocast(device, settings.precision):
-            raws.append(rater(batch.inputs.to(device)).float())
-        ratings.append(batch.ratings)
-        rows.append(batch.rows)
+
+    def score_share() -> list[tuple[Tensor, Tensor]]:
+        outputs = []
+        for batch in reader.read(dataset, processes.deal(batches)):
+            with autocast(device, settings.precision):
+                outputs.append((rater(batch.inputs.to(device)).float().cpu(), batch.rows))
+        return outputs
+
+    outputs = processes.collect(processes.together(score_share))
     rater.train(was_training)
-    return (torch.cat(raws), torch.cat(ratings), torch.cat(rows)) if raws else None
+    if not outputs:
+        return None
+    raw, rows = map(torch.cat, zip(*outputs, strict=True))
+    return raw.to(device), rows
 
 
-def _judge(rated: Tensor, scores: Scores, scale: Scale) -> list[Judged]:
+def _judge(rated: NDArray[np.float32], scores: Scores, scale: Scale) -> list[Judged]:
     """Return the rated recordings of each trait with what was said of them."""
-    ratings = rated.numpy().astype(np.float64)
+    ratings = rated.astype(np.float64)
     score, level, probability = (values.cpu().numpy().astype(np.float64) for values in scores)
     return [
         judge(

@@ -1,0 +1,150 @@
+"""Several processes that train one rater together, started by torchrun and by Accelerate, on CPUs."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from together_tasks import COUNT, TRAININGS
+from toy_run import QUICK, write_toy_corpus
+
+TASKS = Path(__file__).with_name("together_tasks.py")
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines", "1"]
+ACCELERATE += ["--mixed_precision", "no", "--dynamo_backend", "no", "--num_processes", "2"]
+
+
+def launch(command, *, code=0):
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    process = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert process.returncode == code, process.stderr[-5000:]
+    return process
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What one process and two came to."""
+    folder = tmp_path_factory.mktemp("together")
+    launch([sys.executable, TASKS, folder, *TRAININGS, "stop@one"])
+    launch([*TORCHRUN, TASKS, folder, *TRAININGS, "little memory", "unreadable", "stop@two", "resume@one"])
+    launch([sys.executable, TASKS, folder, "resume@two"])
+    return folder
+
+
+def read(folder, case, who):
+    return json.loads((folder / f"{case}-{who}.json").read_text())
+
+
+def assert_alike(one, two):
+    """The same losses, metrics and scores."""
+    assert len(one["history"]) == len(two["history"])
+    for before, after in zip(one["history"], two["history"], strict=True):
+        assert before.keys() == after.keys()
+        for name in before:
+            assert after[name] == pytest.approx(before[name], abs=1e-5), name
+    assert one["recordings"] == two["recordings"] and len(one["recordings"]) == 2 * COUNT
+    np.testing.assert_allclose(two["scores"], one["scores"], atol=1e-5)
+
+
+@pytest.mark.parametrize("case", TRAININGS)
+def test_two_processes_train_as_one_does(folder, case):
+    one, first, second = (read(folder, case, who) for who in ("0of1", "0of2", "1of2"))
+    assert_alike(one, first)
+    assert first["last"] == second["last"]
+    # the weights themselves, but for biases of keys: they change nothing, and their gradients are noise
+    for name, values in one["weights"].items():
+        if "k_proj.bias" not in name:
+            np.testing.assert_allclose(first["weights"][name], values, atol=2e-4, err_msg=name)
+
+
+def test_the_cases_do_train(folder):
+    for case in TRAININGS:
+        losses = [row["train_loss"] for row in read(folder, case, "0of1")["history"]]
+        assert len(set(losses)) == len(losses) == 3, case
+
+
+@pytest.mark.parametrize("case", ["cached frames", "cached vectors"])
+def test_what_is_frozen_is_computed_once(folder, case):
+    computed = [read(folder, case, who)["computed"] for who in ("0of2", "1of2")]
+    assert sum(computed) == COUNT == read(folder, case, "0of1")["computed"]
+    assert min(computed) > 0
+
+
+def test_where_memory_runs_out_in_one_process_all_compute_less_at_once(folder):
+    first, second = (read(folder, "little memory", who) for who in ("0of2", "1of2"))
+    assert first["last"] == second["last"]
+    assert first["batch_seconds"] == second["batch_seconds"] < 0.7
+    for row, expected in zip(first["history"], read(folder, "full", "0of1")["history"], strict=True):
+        assert row["skipped_steps"] == 0
+        # other pieces, so other dropout; the same steps
+        assert row["train_loss"] == pytest.approx(expected["train_loss"], rel=0.2)
+
+
+def test_an_error_in_one_process_is_raised_in_all(folder):
+    first, second = (read(folder, "unreadable", who)["error"] for who in ("0of2", "1of2"))
+    assert first == second
+    assert first.startswith("AudioError: Recording 'r") and first.endswith("it is gone.")
+
+
+def test_a_signal_to_one_process_stops_all_and_either_number_goes_on(folder):
+    for who in ("0of2", "1of2"):
+        assert read(folder, "stop@two", who)["stopped"] == 15
+    assert read(folder, "stop@one", "0of1")["stopped"] == 15
+    whole = read(folder, "full", "0of1")
+    assert_alike(whole, read(folder, "resume@one", "0of2"))
+    assert_alike(whole, read(folder, "resume@two", "0of1"))
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return write_toy_corpus(tmp_path_factory.mktemp("corpus"), speakers=9)
+
+
+def train_command(corpus, runs, *options):
+    cache = f"cache.dir={runs}-cache"
+    return ["-m", "lalia", "train", str(corpus / "run.yaml"), *QUICK, f"runs={runs}", cache, *options]
+
+
+def test_a_whole_run_has_the_same_numbers_and_one_writer(corpus, tmp_path):
+    options = ("train.batch_seconds=40", "train.trackers=[tensorboard]")
+    launch([sys.executable, *train_command(corpus, tmp_path / "one", *options)])
+    together = launch([*TORCHRUN, *train_command(corpus, tmp_path / "two", *options)])
+    (one,), (two,) = ((tmp_path / name).glob("demo-*") for name in ("one", "two"))
+    assert one.name == two.name
+    assert sorted(path.name for path in one.iterdir()) == sorted(path.name for path in two.iterdir())
+    assert json.loads((two / "manifest.json").read_text())["processes"] == 2
+    assert together.stdout.count("Report:") == 1
+    assert together.stderr.count("epoch   1,") == 1
+    written = [len(list((run / "trackers").rglob("events*"))) for run in (one, two)]
+    assert written[0] == written[1] > 0
+    tables = [
+        pd.read_csv(run / "history.csv").drop(columns=["seconds", "audio_seconds_per_second"]) for run in (one, two)
+    ]
+    pd.testing.assert_frame_equal(*tables, atol=1e-5, rtol=0)
+    tables = [pd.read_csv(run / "predictions.csv") for run in (one, two)]
+    assert not tables[1].duplicated(["recording", "trait"]).any()
+    pd.testing.assert_frame_equal(*tables, atol=1e-5, rtol=0)
+
+
+def test_accelerate_launches_it_and_a_finished_or_present_run_is_told_of_once(corpus, tmp_path):
+    command = [*ACCELERATE, *train_command(corpus, tmp_path / "runs", "train.epochs=1")]
+    launch(command)
+    again = launch(command, code=1)
+    assert "exists already. Give --resume to go on" in again.stderr
+    finished = launch([*command, "--resume"])
+    assert finished.stderr.count("has finished already.") == 1
+
+
+def test_weights_in_parts_are_refused(corpus, tmp_path):
+    environment = os.environ | {"ACCELERATE_USE_FSDP": "true"}
+    command = [sys.executable, *train_command(corpus, tmp_path)]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    assert process.returncode == 2
+    assert (
+        "Each process of lalia holds the whole rater, and ACCELERATE_USE_FSDP asks for parts of it." in process.stderr
+    )
