@@ -9,10 +9,11 @@ import yaml
 from hub_stand_in import READ_TOKEN, TOKEN, Repository, stand_in, use_endpoint
 from lalia.errors import RaterError, RunError
 from lalia.model.encoders.load import load_encoder
+from lalia.model.heads import build_head
 from lalia.model.rater import SpeechRater
 from lalia.push import push, write_shared
 from lalia.report.card import GAP, write_card
-from toy_rater import make_encoder, make_rater, make_waveform
+from toy_rater import SCALE, make_encoder, make_rater, make_waveform
 
 METRIC = {"value": 0.8, "low": 0.7, "high": 0.9, "n": 20}
 TREE = {"recording": {"traits": {"breathy": {"auc": METRIC}, "slow_rate": {}}, "macro": {"auc": METRIC}}}
@@ -52,6 +53,19 @@ def test_the_shared_folder_holds_the_rater_and_its_card_and_nothing_else(run, tm
     waveform = make_waveform(1.0)
     expected = SpeechRater.from_pretrained(run).score([waveform]).score
     assert SpeechRater.from_pretrained(out).score([waveform]).score.equal(expected)
+
+
+def test_people_who_rated_become_numbers(tmp_path):
+    rater = make_rater()
+    heads = build_head("ordinal", method="cumulative", width=rater.pooling.out_width, n_traits=4, scale=SCALE)
+    rater.rater_heads, rater.raters = heads, ("Jane Doe", "John Roe")
+    rater.save_pretrained(tmp_path / "model")
+    out = write_shared(tmp_path / "model", tmp_path / "out")
+    assert not [path for path in out.iterdir() if b"Doe" in path.read_bytes()]
+    shared = SpeechRater.from_pretrained(out)
+    assert shared.raters == ("rater 1", "rater 2")
+    waveform = make_waveform(1.0)
+    assert shared.score([waveform]).score.equal(SpeechRater.from_pretrained(tmp_path / "model").score([waveform]).score)
 
 
 def test_the_card_tells_what_is_known_and_shows_the_gaps(run):

@@ -15,7 +15,15 @@ from huggingface_hub.errors import (
 
 from lalia.errors import RunError
 from lalia.files import replacing_folder, write_text
-from lalia.model.saved_rater import CONFIG_FILE, WEIGHTS_FILE, find_rater, read_config, read_weights
+from lalia.model.saved_rater import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    RaterConfig,
+    config_text,
+    find_rater,
+    read_config,
+    read_weights,
+)
 from lalia.report.card import CARD_FILE, REPOSITORY, describe_rater
 
 
@@ -69,7 +77,8 @@ def write_shared(run: str | Path, out: str | Path, repository: str = REPOSITORY)
     """Write the folder that ``push`` would upload: config.json, model.safetensors, README.md.
 
     The card is the one beside the rater, with all that its makers filled in, or else a new one. What it says of
-    ``OWNER/NAME`` is said of the repository. The rater's own folder stays as it is.
+    ``OWNER/NAME`` is said of the repository. People who rated and have heads in the rater become numbers. The rater's
+    own folder stays as it is.
 
     Args:
         run: the folder of a run, or of the rater itself.
@@ -95,14 +104,20 @@ def write_shared(run: str | Path, out: str | Path, repository: str = REPOSITORY)
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise RunError(f"'{out}' exists already. Give the name of a new folder.")
         with replacing_folder(out) as temporary:
-            for name in (CONFIG_FILE, WEIGHTS_FILE):
-                shutil.copyfile(found / name, temporary / name)
+            write_text(temporary / CONFIG_FILE, config_text(without_names(config)))
+            shutil.copyfile(found / WEIGHTS_FILE, temporary / WEIGHTS_FILE)
             write_text(temporary / CARD_FILE, text.replace(REPOSITORY, repository))
     except RunError:
         raise
     except OSError as cause:
         raise RunError(f"Cannot write to '{out}': {cause.strerror or cause}. Give another folder.") from cause
     return out
+
+
+def without_names(config: RaterConfig) -> RaterConfig:
+    """Return a rater's config with a number in the place of each person that rated."""
+    numbered = tuple(f"rater {number}" for number in range(1, len(config.raters) + 1))
+    return config.model_copy(update={"raters": numbered})
 
 
 def _explain(repository: str, error: HfHubHTTPError) -> str:

@@ -102,5 +102,5 @@ def test_without_the_package_its_line_is_named(monkeypatch):
         check_transform("Clip", {}, 16_000)
     assert str(caught.value) == (
         "augment names audiomentations, which is not installed. "
-        "Install it with: pip install 'lalia[audiomentations]', or take it out."
+        "Install it with: pip install 'lalia[augment]', or take it out."
     )

@@ -40,7 +40,7 @@ def check_transform(transform: str, parameters: Mapping[str, Any], rate_hz: int)
     """
     if find_spec(PACKAGE) is None:
         raise ConfigError(
-            f"augment names {PACKAGE}, which is not installed. Install it with: pip install 'lalia[{PACKAGE}]', or take"
+            f"augment names {PACKAGE}, which is not installed. Install it with: pip install 'lalia[augment]', or take"
             " it out."
         )
     known = _find_transforms()

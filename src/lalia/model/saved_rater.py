@@ -97,12 +97,11 @@ def write_folder(folder: Path, config: Any, weights: Mapping[str, Tensor]) -> No
     """Write a config and weights as ``write_rater`` does; the config is a pydantic model with ``weights_sha256``."""
     # not tempfile.mkdtemp: its folders are closed to everybody else, and a rename would keep that
     temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
-    text = json.dumps(config.model_dump(mode="json"), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     try:
         temporary.mkdir(parents=True)
         # one key alone: safetensors writes several in a random order, and equal raters should be equal files
         save_file(dict(weights), temporary / WEIGHTS_FILE, metadata={"sha256": config.weights_sha256})
-        (temporary / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+        (temporary / CONFIG_FILE).write_text(config_text(config), encoding="utf-8")
         if folder.is_dir() and any(folder.iterdir()):
             for name in (WEIGHTS_FILE, CONFIG_FILE):
                 (temporary / name).replace(folder / name)
@@ -113,6 +112,12 @@ def write_folder(folder: Path, config: Any, weights: Mapping[str, Tensor]) -> No
         raise RaterError(f"Cannot save the rater in '{folder}': {reason}.") from cause
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def config_text(config: Any) -> str:
+    """Return what ``config.json`` holds, as text; the config is a pydantic model."""
+    values = config.model_dump(mode="json")
+    return json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def holds_rater(folder: Path) -> bool:

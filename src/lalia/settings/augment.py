@@ -140,7 +140,7 @@ class PitchDistortion(_Distortion):
 
 
 class AudiomentationsDistortion(_Distortion):
-    """A transform of audiomentations, which is installed with ``pip install 'lalia[audiomentations]'``."""
+    """A transform of audiomentations, which is installed with ``pip install 'lalia[augment]'``."""
 
     kind: Literal["audiomentations"] = "audiomentations"
     transform: str
