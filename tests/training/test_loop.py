@@ -449,6 +449,7 @@ def test_where_the_metric_is_undefined_in_every_epoch_the_last_is_kept_and_that_
     result = fit(rater, train, validation, options, seed=0, progress=said)
     assert [row["validation_auc"] for row in result.history] == [None, None]
     assert result.best_epoch == 2
+    assert [row["is_best"] for row in result.history] == [False, True]
     assert all(torch.equal(result.best[name], value) for name, value in result.last.items())
     assert result.warnings == (
         "train.early_stopping.metric: validation_auc was undefined in every epoch (only one class among the 4 rated "

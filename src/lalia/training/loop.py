@@ -225,7 +225,7 @@ class _Session:
                 return f"no improvement for {patience} epochs"
             self._train_epoch(request)
             self._end_epoch()
-            self._save_or_stop(self._signal(request))
+            self._save_or_stop(request)
         return f"all {self.settings.epochs} epochs"
 
     def _train_epoch(self, request: StopRequest) -> None:
@@ -273,10 +273,9 @@ class _Session:
             audio_seconds += sum(self.dataset.seconds[row] for row in step.rows)
             self.progress.advance(self._pace(audio_seconds))
             self._stop_if_none_is_finite(ends_epoch=False)
-            signal_number = self._signal(request)
             # after the last step the epoch is ended first, so that a resumed run validates it only once
-            if signal_number and position.batch < len(self.batches):
-                self._save_or_stop(signal_number)
+            if self._signal(request) and position.batch < len(self.batches):
+                self._save_or_stop(request)
         return []
 
     def _signal(self, request: StopRequest) -> int:
@@ -393,6 +392,7 @@ class _Session:
         """Count the last epoch as the best, because no epoch had a value to choose by, and say why."""
         name = self.settings.early_stopping.metric if self.settings.early_stopping else "loss"
         self.position.best_epoch = len(self.position.history)
+        self.position.history[-1]["is_best"] = True
         reason = why_undefined(self.rater, self.validation, self.settings, name, self.reader, self.processes)
         warning = (
             f"train.early_stopping.metric: validation_{name} was undefined in every epoch ({reason}), so nothing could "
@@ -401,9 +401,10 @@ class _Session:
         self.progress.say(f"Note: {warning}")
         return warning
 
-    def _save_or_stop(self, signal_number: int) -> None:
+    def _save_or_stop(self, request: StopRequest) -> None:
         if self.checkpoints is not None:
             self._save(self.checkpoints)
+        signal_number = self._signal(request)  # it may come during the save
         if signal_number:
             saved = "The state is saved: go on with --resume." if self.checkpoints else "No state was saved."
             raise Stopped(f"Stopped in epoch {self.position.epoch}. {saved}", signal_number)
