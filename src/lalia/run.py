@@ -16,13 +16,9 @@ from lalia.config import save_config
 from lalia.data.dataset import RecordingDataset
 from lalia.data.single_ratings import single_ratings
 from lalia.data.splits import read_split, write_split
-from lalia.data.table import RecordingTable
 from lalia.errors import RunError, SplitError
-from lalia.evaluation.audit import nuisance_baselines, rater_agreement
-from lalia.evaluation.evaluate import evaluate, fit_decisions, write_metrics
-from lalia.evaluation.predict import predict
+from lalia.evaluation.run_numbers import decide, score_table, write_numbers
 from lalia.files import replacing
-from lalia.model.heads import RegressionHead
 from lalia.model.layer_mix import WeightedDepths
 from lalia.model.rater import SpeechRater
 from lalia.model.saved_head import read_head
@@ -150,10 +146,10 @@ def _train_in(
     )
     processes.ask_first(lambda: _save_training(prepared.rater, result, folder, settings))
     thresholds = decide(prepared, settings, progress, reader, processes)
-    predictions = _predictions(prepared, prepared.table, settings, progress, reader, processes)
+    predictions = score_table(prepared, prepared.table, settings, progress, reader, processes)
     if processes.is_first:
         prepared.rater.save_pretrained(folder / "model", encoder_weights=settings.model.save_encoder)
-        _write_numbers(predictions, prepared, settings, folder, progress)
+        write_numbers(predictions, prepared, settings, folder, progress)
     return {
         "best_epoch": result.best_epoch,
         "stopped": result.stopped,
@@ -182,8 +178,8 @@ def evaluate_run(run: str | Path, progress: Progress | None = None) -> Path:
     split = read_split(folder / "split.csv", prepared.table, sha256=manifest["hashes"]["split"])
     reader = open_reader(prepared.rater, settings.cache, workers=settings.train.workers)
     prepared = replace(prepared, split=split)
-    predictions = _predictions(prepared, prepared.table, settings, progress, reader)
-    _write_numbers(predictions, prepared, settings, folder, progress)
+    predictions = score_table(prepared, prepared.table, settings, progress, reader)
+    write_numbers(predictions, prepared, settings, folder, progress)
     write_report(folder)
     return folder
 
@@ -270,81 +266,6 @@ def _save_training(rater: SpeechRater, result: FitResult, folder: Path, settings
     rater.load_state_dict(result.last, strict=False)
     rater.save_pretrained(folder / "model-last", encoder_weights=settings.model.save_encoder)
     rater.load_state_dict(result.best, strict=False)
-
-
-def decide(
-    prepared: Prepared,
-    settings: RunSettings,
-    progress: Progress,
-    reader: InputReader | None = None,
-    processes: Processes | None = None,
-) -> dict[str, dict[str, float | str | None]]:
-    """Fit on the validation part what turns a score into a decision, and store it in the rater.
-
-    That is the threshold of each trait and, for a regression head, the spread of its errors.
-
-    Returns:
-        For each trait its threshold, and why it is the default where it could not be fitted.
-    """
-    validation = prepared.part("validation", rated=True)
-    if isinstance(prepared.rater.head, RegressionHead) and len(validation.recordings):
-        residuals = _predictions(prepared, validation, settings, progress, reader, processes)
-        residuals["error"] = residuals["score"] - residuals["rating"]
-        spread = residuals.groupby("trait")["error"].agg(lambda errors: float(np.sqrt(np.mean(errors.dropna() ** 2))))
-        prepared.rater.head.set_residual_sd(torch.tensor([spread[trait] for trait in prepared.table.traits]))
-    predictions = _predictions(prepared, validation, settings, progress, reader, processes)
-    decisions = fit_decisions(predictions, prepared.table.traits, prepared.table.scale)
-    prepared.rater.thresholds = {trait: decision.threshold for trait, decision in decisions.items()}
-    return {trait: {"value": d.threshold, "reason": d.reason} for trait, d in decisions.items()}
-
-
-def _predictions(
-    prepared: Prepared,
-    table: RecordingTable,
-    settings: RunSettings,
-    progress: Progress,
-    reader: InputReader | None,
-    processes: Processes | None = None,
-) -> pd.DataFrame:
-    """Score the recordings of a table and put the ratings beside: the rows of predictions.csv."""
-    progress.start("scoring", len(table.recordings))
-    scores = predict(
-        prepared.rater,
-        table.recordings,
-        batch_seconds=settings.train.batch_seconds,
-        workers=settings.train.workers,
-        reader=reader,
-        progress=progress,
-        processes=processes,
-    )
-    known = table.recordings[["recording", "speaker"]].assign(
-        part=prepared.split.part_of(list(table.recordings["recording"]))
-    )
-    ratings = table.ratings.assign(recording=table.recordings["recording"]).melt(
-        id_vars="recording", var_name="trait", value_name="rating"
-    )
-    joined = scores.merge(known, on="recording").merge(ratings, on=["recording", "trait"])
-    return joined[["recording", "speaker", "part", "trait", "rating", "score", "level", "probability"]]
-
-
-def _write_numbers(
-    predictions: pd.DataFrame, prepared: Prepared, settings: RunSettings, folder: Path, progress: Progress
-) -> None:
-    """Write predictions.csv and metrics.json."""
-    with replacing(folder / "predictions.csv") as temporary:
-        predictions.to_csv(temporary, index=False, lineterminator="\n")
-    progress.start("intervals and baselines", 1)
-    scale = prepared.table.scale
-    metrics = evaluate(predictions, scale, prepared.rater.thresholds, seed=settings.seed)
-    for name, baseline in nuisance_baselines(prepared.table, prepared.split).items():
-        thresholds = fit_decisions(baseline[baseline["part"] == "validation"], prepared.table.traits, scale)
-        values = {trait: decision.threshold for trait, decision in thresholds.items()}
-        for part, tree in evaluate(baseline, scale, values, seed=settings.seed).items():
-            metrics[part].setdefault("baselines", {})[name] = tree
-    for part, tree in rater_agreement(prepared.table, prepared.split, seed=settings.seed).items():
-        metrics[part]["raters"] = tree
-    write_metrics(metrics, folder / "metrics.json")
-    progress.advance()
 
 
 def _describe_model(settings: RunSettings, rater: SpeechRater) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from lalia.training.step import Step, Stepper
 from lalia.training.trackers import Trackers
 from lalia.training.unfreezing import GradualUnfreezing
 from lalia.training.validation import validate, why_undefined
+from lalia.training.weights import ChangingWeights
 
 
 @dataclass(frozen=True)
@@ -121,9 +122,10 @@ def fit(
         session.trackers.finish()
         session.unfreezing.end()
     with session.averaged():
-        last = session.weights()
+        last = session.weights.copy()
     best = session.best or last
-    session.use(best)
+    session.weights.load(best)
+    rater.eval()
     warnings = () if session.best else (session.take_last_as_best(),)
     position = session.position
     history = tuple(position.history)
@@ -157,9 +159,7 @@ class _Session:
         seed_generators(seed)
         self.rater = rater.to(processes.device)
         self.stepper = Stepper(rater, train, settings, seed, processes)
-        frozen = {name for name, _ in rater.named_parameters()} - self.stepper.trainable.keys()
-        state = rater.state_dict(keep_vars=True)
-        self.changing = {name: value for name, value in state.items() if name not in frozen}
+        self.weights = ChangingWeights(rater)
         self.validation = validation
         self.settings = settings
         self.reader = reader
@@ -195,7 +195,7 @@ class _Session:
         self.position = found.position
         self.best = found.best
         self.rater.windows_at_once = windows_within(self.batch_seconds, self.dataset.preprocessing)
-        self._load_weights(found.model)
+        self.weights.load(found.model)
         stepper = self.stepper
         restore_optimizer(stepper.optimizer, found.optimizer)
         if stepper.ranks is not None:
@@ -211,7 +211,7 @@ class _Session:
         if not resume and any(folder.glob("step-*")):
             raise TrainingError(f"'{folder}' holds an earlier training. Resume it, or give another folder.")
         trainable = sum(each.nbytes for each in self.stepper.trainable.values())
-        warning = warn_of_space(folder, checkpoint_bytes(self.weights(), trainable))
+        warning = warn_of_space(folder, checkpoint_bytes(self.weights.copy(), trainable))
         if warning:
             self.progress.say(f"Note: {warning}")
         return load_checkpoint(folder, run=self.run_id) if resume else None
@@ -379,7 +379,7 @@ class _Session:
         if is_best:
             position.best_epoch, position.best_value, position.stale_epochs = position.epoch, value, 0
             with self.averaged():
-                self.best = self.weights()
+                self.best = self.weights.copy()
         elif value is not None:
             position.stale_epochs += 1
         position.history.append(row)
@@ -417,7 +417,7 @@ class _Session:
                 folder,
                 self.position,
                 run=self.run_id,
-                model=self.weights(),
+                model=self.weights.copy(),
                 best=self.best,
                 optimizer=stepper.optimizer,
                 adaptation={} if stepper.ranks is None else stepper.ranks.state(),
@@ -425,25 +425,6 @@ class _Session:
             )
         )
 
-    def use(self, weights: dict[str, Tensor]) -> None:
-        """Leave the rater with some weights, in eval mode."""
-        self._load_weights(weights)
-        self.rater.eval()
-
     def averaged(self) -> AbstractContextManager[None]:
         """Give the rater the average of its weights for a while, where there is one."""
         return nullcontext() if self.stepper.average is None else self.stepper.average.in_place()
-
-    def weights(self) -> dict[str, Tensor]:
-        """Copy all that training can change: trainable parameters and buffers."""
-        return {name: value.detach().cpu().clone() for name, value in self.changing.items()}
-
-    def _load_weights(self, weights: dict[str, Tensor]) -> None:
-        expected = {name: value.shape for name, value in self.weights().items()}
-        found = {name: value.shape for name, value in weights.items()}
-        differing = [name for name in sorted({*expected, *found}) if expected.get(name) != found.get(name)]
-        if differing:
-            raise TrainingError(
-                f"The checkpoint is of another model: {list_some(differing)} differ. Train again with --overwrite."
-            )
-        self.rater.load_state_dict(weights, strict=False)

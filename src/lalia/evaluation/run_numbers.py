@@ -1,0 +1,111 @@
+"""The numbers of a run: decisions fitted on its validation part, predictions.csv, metrics.json."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from lalia.data.table import RecordingTable
+from lalia.evaluation.audit import nuisance_baselines, rater_agreement
+from lalia.evaluation.evaluate import evaluate, fit_decisions, write_metrics
+from lalia.evaluation.predict import predict
+from lalia.files import replacing
+from lalia.model.heads import RegressionHead
+from lalia.prepare import Prepared
+from lalia.processes import Processes
+from lalia.progress import Progress
+from lalia.settings import RunSettings
+from lalia.training.reader import InputReader
+
+
+def decide(
+    prepared: Prepared,
+    settings: RunSettings,
+    progress: Progress,
+    reader: InputReader | None = None,
+    processes: Processes | None = None,
+) -> dict[str, dict[str, float | str | None]]:
+    """Fit on the validation part what turns a score into a decision, and store it in the rater.
+
+    That is the threshold of each trait and, for a regression head, the spread of its errors.
+
+    Returns:
+        For each trait its threshold, and why it is the default where it could not be fitted.
+    """
+    validation = prepared.part("validation", rated=True)
+    if isinstance(prepared.rater.head, RegressionHead) and len(validation.recordings):
+        residuals = score_table(prepared, validation, settings, progress, reader, processes)
+        residuals["error"] = residuals["score"] - residuals["rating"]
+        spread = residuals.groupby("trait")["error"].agg(lambda errors: float(np.sqrt(np.mean(errors.dropna() ** 2))))
+        prepared.rater.head.set_residual_sd(torch.tensor([spread[trait] for trait in prepared.table.traits]))
+    predictions = score_table(prepared, validation, settings, progress, reader, processes)
+    decisions = fit_decisions(predictions, prepared.table.traits, prepared.table.scale)
+    prepared.rater.thresholds = {trait: decision.threshold for trait, decision in decisions.items()}
+    return {trait: {"value": d.threshold, "reason": d.reason} for trait, d in decisions.items()}
+
+
+def score_table(
+    prepared: Prepared,
+    table: RecordingTable,
+    settings: RunSettings,
+    progress: Progress,
+    reader: InputReader | None,
+    processes: Processes | None = None,
+) -> pd.DataFrame:
+    """Score the recordings of a table and put the ratings beside: the rows of predictions.csv.
+
+    Args:
+        prepared: the run, its rater trained.
+        table: recordings of its table.
+        settings: of the run.
+        progress: is advanced by each recording.
+        reader: of the rater's inputs; None reads waveforms.
+        processes: which share the recordings; None: this one is alone.
+    """
+    progress.start("scoring", len(table.recordings))
+    scores = predict(
+        prepared.rater,
+        table.recordings,
+        batch_seconds=settings.train.batch_seconds,
+        workers=settings.train.workers,
+        reader=reader,
+        progress=progress,
+        processes=processes,
+    )
+    known = table.recordings[["recording", "speaker"]].assign(
+        part=prepared.split.part_of(list(table.recordings["recording"]))
+    )
+    ratings = table.ratings.assign(recording=table.recordings["recording"]).melt(
+        id_vars="recording", var_name="trait", value_name="rating"
+    )
+    joined = scores.merge(known, on="recording").merge(ratings, on=["recording", "trait"])
+    return joined[["recording", "speaker", "part", "trait", "rating", "score", "level", "probability"]]
+
+
+def write_numbers(
+    predictions: pd.DataFrame, prepared: Prepared, settings: RunSettings, folder: Path, progress: Progress
+) -> None:
+    """Write predictions.csv and metrics.json into a run's folder.
+
+    Args:
+        predictions: of all recordings, as ``score_table`` gives them.
+        prepared: the run, its thresholds fitted.
+        settings: of the run.
+        folder: of the run.
+        progress: is told of the stage.
+    """
+    with replacing(folder / "predictions.csv") as temporary:
+        predictions.to_csv(temporary, index=False, lineterminator="\n")
+    progress.start("intervals and baselines", 1)
+    scale = prepared.table.scale
+    metrics = evaluate(predictions, scale, prepared.rater.thresholds, seed=settings.seed)
+    for name, baseline in nuisance_baselines(prepared.table, prepared.split).items():
+        thresholds = fit_decisions(baseline[baseline["part"] == "validation"], prepared.table.traits, scale)
+        values = {trait: decision.threshold for trait, decision in thresholds.items()}
+        for part, tree in evaluate(baseline, scale, values, seed=settings.seed).items():
+            metrics[part].setdefault("baselines", {})[name] = tree
+    for part, tree in rater_agreement(prepared.table, prepared.split, seed=settings.seed).items():
+        metrics[part]["raters"] = tree
+    write_metrics(metrics, folder / "metrics.json")
+    progress.advance()
