@@ -31,7 +31,7 @@ from lalia.report.page import write_report
 from lalia.resuming import accept_changes, find_changes, find_run
 from lalia.run_folder import open_run_folder, read_manifest, read_run, run_path, start_manifest, write_manifest
 from lalia.run_lock import run_lock
-from lalia.settings import RunSettings
+from lalia.settings import DecisionSettings, RunSettings
 from lalia.training.loop import FitResult, fit
 from lalia.training.reader import InputReader, open_reader
 from lalia.training.trackers import Trackers, check_trackers
@@ -145,7 +145,7 @@ def _train_in(
         processes=processes,
     )
     processes.ask_first(lambda: _save_training(prepared.rater, result, folder, settings))
-    thresholds = decide(prepared, settings, progress, reader, processes)
+    decisions = decide(prepared, settings, progress, reader, processes)
     predictions = score_table(prepared, prepared.table, settings, progress, reader, processes)
     if processes.is_first:
         prepared.rater.save_pretrained(folder / "model", encoder_weights=settings.model.save_encoder)
@@ -155,7 +155,8 @@ def _train_in(
         "stopped": result.stopped,
         "batch_seconds": result.batch_seconds,
         "processes": processes.count,
-        "thresholds": thresholds,
+        "thresholds": {trait: each["threshold"] for trait, each in decisions.items()},
+        **({"decisions": decisions} if settings.decisions != DecisionSettings() else {}),
         "layer_weights": _layer_weights(prepared.rater),
         "warnings": [*prepared.warnings, *result.warnings],
     }

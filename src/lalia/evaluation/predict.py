@@ -51,7 +51,8 @@ def predict(
 
     Returns:
         A row per recording, in the order given, and trait: ``recording``, ``trait``, ``score`` (in units of the scale;
-        of a binary head the probability), ``level`` (NaN from a binary head) and ``probability`` of presence.
+        of a binary head the probability), ``level`` (NaN from a binary head) and ``probability`` of presence; and
+        ``abstains``, where nothing is to be decided, if the rater has that for any trait.
 
     Raises:
         AudioError: names a recording that cannot be read or is too short for the encoder.
@@ -81,7 +82,7 @@ def predict(
     found = np.full((3, len(recordings), len(rater.traits)), np.nan)
     for rows, values in scored:
         found[:, rows.numpy()] = values.numpy()
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "recording": np.repeat(recordings["recording"].to_numpy(), len(rater.traits)),
             "trait": np.tile(np.array(rater.traits), len(recordings)),
@@ -90,6 +91,9 @@ def predict(
             "probability": found[2].ravel(),
         }
     )
+    if rater.abstentions:
+        table["abstains"] = rater.abstains(torch.from_numpy(found[2])).numpy().ravel()
+    return table
 
 
 def predict_files(

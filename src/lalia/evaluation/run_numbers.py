@@ -1,6 +1,8 @@
 """The numbers of a run: decisions fitted on its validation part, predictions.csv, metrics.json."""
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,9 +10,12 @@ import torch
 
 from lalia.data.table import RecordingTable
 from lalia.evaluation.audit import nuisance_baselines, rater_agreement
+from lalia.evaluation.decisions import calibrate_predictions, fit_abstention, fit_calibration, rated_presence
 from lalia.evaluation.evaluate import evaluate, fit_decisions, write_metrics
 from lalia.evaluation.predict import predict
+from lalia.evaluation.selective import judge_abstention
 from lalia.files import replacing
+from lalia.model.decisions import Abstention, Calibration
 from lalia.model.heads import RegressionHead
 from lalia.prepare import Prepared
 from lalia.processes import Processes
@@ -25,13 +30,15 @@ def decide(
     progress: Progress,
     reader: InputReader | None = None,
     processes: Processes | None = None,
-) -> dict[str, dict[str, float | str | None]]:
+) -> dict[str, dict[str, Any]]:
     """Fit on the validation part what turns a score into a decision, and store it in the rater.
 
-    That is the threshold of each trait and, for a regression head, the spread of its errors.
+    That is the threshold of each trait; for a regression head, the spread of its errors; and where the settings ask for
+    it, the calibration of its probability and where nothing is decided. Each is fitted to what the ones before give.
 
     Returns:
-        For each trait its threshold, and why it is the default where it could not be fitted.
+        For each trait ``threshold`` with ``value`` and ``reason``, why it is the default where it could not be fitted;
+        and ``calibration`` and ``abstention`` likewise where they were asked for.
     """
     validation = prepared.part("validation", rated=True)
     if isinstance(prepared.rater.head, RegressionHead) and len(validation.recordings):
@@ -39,10 +46,29 @@ def decide(
         residuals["error"] = residuals["score"] - residuals["rating"]
         spread = residuals.groupby("trait")["error"].agg(lambda errors: float(np.sqrt(np.mean(errors.dropna() ** 2))))
         prepared.rater.head.set_residual_sd(torch.tensor([spread[trait] for trait in prepared.table.traits]))
+    rater, scale, asked = prepared.rater, prepared.table.scale, settings.decisions
     predictions = score_table(prepared, validation, settings, progress, reader, processes)
-    decisions = fit_decisions(predictions, prepared.table.traits, prepared.table.scale)
-    prepared.rater.thresholds = {trait: decision.threshold for trait, decision in decisions.items()}
-    return {trait: {"value": d.threshold, "reason": d.reason} for trait, d in decisions.items()}
+    told: dict[str, dict[str, Any]] = {trait: {} for trait in rater.traits}
+    if asked.calibration is not None:
+        for trait, is_present, probability, reason in rated_presence(predictions, rater.traits, scale):
+            if reason is None:
+                rater.calibrations[trait] = fit_calibration(is_present, probability, asked.calibration)
+            told[trait]["calibration"] = _tell(rater.calibrations.get(trait), reason)
+        predictions = calibrate_predictions(predictions, rater.calibrations)
+    for trait, decision in fit_decisions(predictions, rater.traits, scale).items():
+        rater.thresholds[trait] = decision.threshold
+        told[trait]["threshold"] = {"value": decision.threshold, "reason": decision.reason}
+    if asked.abstain is not None:
+        for trait, is_present, probability, reason in rated_presence(predictions, rater.traits, scale):
+            if reason is None:
+                threshold = rater.thresholds[trait]
+                rater.abstentions[trait] = fit_abstention(is_present, probability, threshold, asked.abstain)
+            told[trait]["abstention"] = _tell(rater.abstentions.get(trait), reason)
+    return told
+
+
+def _tell(fitted: Calibration | Abstention | None, reason: str | None) -> dict[str, Any]:
+    return {"value": None if fitted is None else asdict(fitted), "reason": reason}
 
 
 def score_table(
@@ -80,7 +106,8 @@ def score_table(
         id_vars="recording", var_name="trait", value_name="rating"
     )
     joined = scores.merge(known, on="recording").merge(ratings, on=["recording", "trait"])
-    return joined[["recording", "speaker", "part", "trait", "rating", "score", "level", "probability"]]
+    columns = ["recording", "speaker", "part", "trait", "rating", "score", "level", "probability"]
+    return joined[[*columns, *(["abstains"] if "abstains" in joined else [])]]
 
 
 def write_numbers(
@@ -107,5 +134,8 @@ def write_numbers(
             metrics[part].setdefault("baselines", {})[name] = tree
     for part, tree in rater_agreement(prepared.table, prepared.split, seed=settings.seed).items():
         metrics[part]["raters"] = tree
+    if "abstains" in predictions:
+        for part, tree in judge_abstention(predictions, scale, prepared.rater.thresholds, seed=settings.seed).items():
+            metrics[part]["abstention"] = tree
     write_metrics(metrics, folder / "metrics.json")
     progress.advance()

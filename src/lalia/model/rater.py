@@ -19,6 +19,7 @@ from lalia.model.adapt import adapt_frozen, own_changes
 from lalia.model.adapters import add_again, merge_adapters
 from lalia.model.attention_pooling import AttentionPooling, AttentiveStatisticsPooling, FrameWeights
 from lalia.model.base_weights import check_shared, check_source, hash_shared, shared_weights
+from lalia.model.decisions import Abstention, Calibration
 from lalia.model.encoders.base import Depth, Frames, SpeechEncoder
 from lalia.model.encoders.load import build_from_architecture, load_encoder
 from lalia.model.frame_masks import FrameMasks
@@ -56,12 +57,14 @@ class SpeechRater(nn.Module):
         scale: the rating scale.
         preprocessing: how files become waveforms and windows.
         thresholds: per trait, the probability from which on it counts as present; 0.5 where none is given.
+        calibrations: what the head's probability of presence becomes, for traits that have one.
+        abstentions: where nothing is decided, likewise.
         rater_heads: a head that says what each human rater would give, on the same embedding; it trains, and does not
             score. Its traits are those of the first rater, then those of the second, and so on.
         raters: their names.
 
     Attributes:
-        thresholds: may be changed in place.
+        thresholds: may be changed in place, and so may calibrations and abstentions.
         kept_traits: those whose head was trained before and taken over.
         windows_at_once: how many windows are encoded at once, those of one long recording; None encodes a batch as a
             whole. With gradients, what lies between is computed again in the backward pass.
@@ -98,6 +101,8 @@ class SpeechRater(nn.Module):
         scale: Scale,
         preprocessing: Preprocessing,
         thresholds: Mapping[str, float] | None = None,
+        calibrations: Mapping[str, Calibration] | None = None,
+        abstentions: Mapping[str, Abstention] | None = None,
         rater_heads: Head | None = None,
         raters: Sequence[str] = (),
     ) -> None:
@@ -113,6 +118,8 @@ class SpeechRater(nn.Module):
         self.scale = scale
         self.preprocessing = preprocessing
         self.thresholds = dict.fromkeys(self.traits, 0.5) | dict(thresholds or {})
+        self.calibrations = dict(calibrations or {})
+        self.abstentions = dict(abstentions or {})
         self.kept_traits: frozenset[str] = frozenset()
         self.trained_from = encoder.n_blocks + 1
         self.windows_at_once: int | None = None
@@ -152,8 +159,24 @@ class SpeechRater(nn.Module):
         return torch.cat([raw, self.rater_heads(embedding)], dim=1)
 
     def decode(self, raw: Tensor) -> Scores:
-        """Turn raw outputs into scores, each of shape (recordings, traits)."""
-        return self.head.decode(raw)
+        """Turn raw outputs into scores, each of shape (recordings, traits); probabilities are calibrated."""
+        scores = self.head.decode(raw)
+        if not self.calibrations:
+            return scores
+        columns = zip(self.traits, scores.probability.unbind(dim=-1), strict=True)
+        changed = [self.calibrations[trait](each) if trait in self.calibrations else each for trait, each in columns]
+        return scores._replace(probability=torch.stack(changed, dim=-1))
+
+    def abstains(self, probability: Tensor) -> Tensor:
+        """Return where nothing is to be decided, of the shape of the probabilities, (recordings, traits)."""
+        columns = zip(self.traits, probability.unbind(dim=-1), strict=True)
+        return torch.stack(
+            [
+                self.abstentions[trait].abstains(each) if trait in self.abstentions else torch.zeros_like(each).bool()
+                for trait, each in columns
+            ],
+            dim=-1,
+        )
 
     @torch.no_grad()
     def score(self, waveforms: Sequence[ArrayLike | Tensor]) -> Scores:
@@ -237,6 +260,8 @@ class SpeechRater(nn.Module):
             rater_heads=None if self.rater_heads is None else self.rater_heads.config,
             raters=self.raters,
             thresholds=self.thresholds,
+            calibrations=self.calibrations,
+            abstentions=self.abstentions,
             encoder=self.encoder.source,
             adaptation=self.encoder.added,
             changed=tuple(sorted(own_changes(self.encoder))),
@@ -366,6 +391,8 @@ class SpeechRater(nn.Module):
                     scale=config.scale,
                     preprocessing=config.preprocessing,
                     thresholds=config.thresholds,
+                    calibrations=config.calibrations,
+                    abstentions=config.abstentions,
                     rater_heads=rater_heads or None,
                     raters=config.raters,
                 )
@@ -465,6 +492,9 @@ class SpeechRater(nn.Module):
         self._check_thresholds()
 
     def _check_thresholds(self) -> None:
+        for trait in (*self.calibrations, *self.abstentions):
+            if trait not in self.traits:
+                raise ModelError(f"A decision is given for '{trait}', which is no trait.{suggest(trait, self.traits)}")
         for trait, threshold in self.thresholds.items():
             if trait not in self.traits:
                 raise ModelError(f"A threshold is given for '{trait}', which is no trait.{suggest(trait, self.traits)}")

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lalia.data.audio import Preprocessing
 from lalia.errors import RaterError, list_some
+from lalia.model.decisions import Abstention, Calibration
 from lalia.model.encoders.base import EncoderSource
 from lalia.scale import Scale
 
@@ -51,6 +52,10 @@ class RaterConfig(BaseModel):
     """The raters that have heads."""
     thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]]
     """Per trait, the probability from which on it counts as present."""
+    calibrations: dict[str, Annotated[Calibration, Field(discriminator="kind")]] = Field(default_factory=dict)
+    """For traits that have one, what the head's probability of presence becomes."""
+    abstentions: dict[str, Abstention] = Field(default_factory=dict)
+    """For traits that have one, where nothing is decided."""
     encoder: EncoderSource
     """The architecture of the encoder and where it comes from."""
     adaptation: dict[str, Any] = Field(default_factory=dict)

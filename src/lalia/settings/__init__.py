@@ -25,6 +25,7 @@ from lalia.settings.data import (
     ScaleSettings,
     SplitSettings,
 )
+from lalia.settings.decisions import ConformalAbstain, DecisionSettings, EntropyAbstain
 from lalia.settings.head import (
     AttentionPooling,
     AttentiveStatisticsPooling,
@@ -82,10 +83,13 @@ __all__ = [
     "CacheSettings",
     "ColumnSettings",
     "ColumnSplit",
+    "ConformalAbstain",
     "DataSettings",
+    "DecisionSettings",
     "DistortionSettings",
     "EarlyStopping",
     "EmaSettings",
+    "EntropyAbstain",
     "FileSplit",
     "FoldSplit",
     "FrozenAdapt",

@@ -14,6 +14,7 @@ from lalia.settings.base import (
     Settings,
 )
 from lalia.settings.data import AudioSettings, DataSettings, RandomSplit, SplitSettings
+from lalia.settings.decisions import DecisionSettings
 from lalia.settings.head import RegressionHead
 from lalia.settings.loss import LossSettings
 from lalia.settings.model import ModelSettings
@@ -144,6 +145,7 @@ class RunSettings(Settings):
     model: ModelSettings
     train: TrainSettings = TrainSettings()
     cache: CacheSettings = CacheSettings()
+    decisions: DecisionSettings = DecisionSettings()
     probe: ProbeSettings = ProbeSettings()
     report: ReportSettings = ReportSettings()
 
