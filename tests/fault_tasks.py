@@ -12,9 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch.utils.data import get_worker_info
 
 import lalia.build
 import lalia.cli
+import lalia.data.dataset as dataset_module
 import lalia.files
 import lalia.report.page
 import lalia.resuming
@@ -22,6 +24,7 @@ import lalia.run
 import lalia.terminal
 import lalia.training.checkpoint as checkpoint
 import lalia.training.checkpoint_folder as checkpoint_folder
+import lalia.training.reader as reader_module
 import lalia.training.step as step
 import lalia.training.whole_batch as whole_batch
 from lalia.data.audio import scan_recordings
@@ -58,6 +61,8 @@ def train(
     size=None,
     patience=None,
     clock=None,
+    batch_seconds=0.5,
+    precision="float32",
 ):
     """Train, and write a hash of all that came of it to ``result.json``.
 
@@ -73,7 +78,10 @@ def train(
         size: the bytes that a file may have, as on a disk that is full.
         patience: of early stopping.
         clock: the seconds that the clock is set forward.
+        batch_seconds: of audio in a batch: 0.5 gives each recording a batch of its own.
+        precision: of the forward pass.
     """
+    changes = {"workers": workers, "epochs": epochs, "batch_seconds": batch_seconds, "precision": precision}
     _set_clock(clock)
     folder = Path(folder)
     progress = Faults(fault or {}, folder)
@@ -99,7 +107,7 @@ def train(
             rater,
             RecordingDataset(train_table, rater.preprocessing, augmentation),
             RecordingDataset(validation, rater.preprocessing),
-            SETTINGS.model_copy(update={"workers": workers, "epochs": epochs, "early_stopping": early_stopping}),
+            SETTINGS.model_copy(update=changes | {"early_stopping": early_stopping}),
             seed=5,
             reader=InputReader(rater, store, workers=workers),
             checkpoints=folder / "checkpoints",
@@ -149,6 +157,7 @@ class Faults(Progress):
         self.fault = fault
         self.folder = folder
         self.steps = 0
+        self.trains = False
         self.ended_epochs = 0
         self.events = 0
         self._save = 0
@@ -166,15 +175,22 @@ class Faults(Progress):
             _break_validation([float(value) for value in self.fault["validation"]])
         if "reading" in self.fault:
             _break_reading(*self.fault["reading"])
+        if "joining" in self.fault:
+            _kill_at_joining(self.fault["joining"])
 
     def advance(self, note=""):
+        if not self.trains:
+            return
         self.steps += 1
         if self.steps == self.fault.get("kill_after_step"):
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.steps == self.fault.get("stop_after_step"):
+            os.kill(os.getpid(), signal.SIGTERM)
         (self.folder / "steps").write_text(str(self.steps))
         time.sleep(self.fault.get("sleep", 0.0))
 
     def start(self, title, total):
+        self.trains = title.startswith("epoch ")
         if title.startswith(f"epoch {self.fault.get('kill_before_epoch', 0)} "):
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -279,16 +295,44 @@ def _break_validation(values):
 
 
 def _break_reading(recording, how):
-    whole = RecordingDataset._load
+    """Break the reading of a recording's file, or of its entry in a cache."""
+    decode, look_up, find = dataset_module.load_waveform, reader_module.load_entries, reader_module.find_keys
+    keys_of = set()
 
-    def load(dataset, row):
-        if dataset.recordings[row] == recording:
-            if how == "kill":
-                os.kill(os.getpid(), signal.SIGKILL)
-            raise RuntimeError("broken on purpose")
-        return whole(dataset, row)
+    def break_off():
+        if how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise RuntimeError("broken on purpose")
 
-    RecordingDataset._load = load
+    def load_waveform(path, preprocessing):
+        if Path(path).stem == recording:
+            break_off()
+        return decode(path, preprocessing)
+
+    def find_keys(part, dataset):
+        keys = find(part, dataset)
+        keys_of.update(keys[row] for row, name in enumerate(dataset.recordings) if name == recording)
+        return keys
+
+    def load_entries(store, keys):
+        if keys in keys_of:
+            break_off()
+        return look_up(store, keys)
+
+    dataset_module.load_waveform = load_waveform
+    reader_module.find_keys, reader_module.load_entries = find_keys, load_entries
+
+
+def _kill_at_joining(recording):
+    whole = dataset_module.collate
+
+    def collate(items):
+        # recording rN is row N of the training part
+        if get_worker_info() is not None and int(recording[1:]) in [item.row for item in items]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return whole(items)
+
+    dataset_module.collate = collate
 
 
 def _set_clock(seconds):

@@ -124,6 +124,17 @@ def test_two_runs_with_one_seed_give_the_same_bytes(run, corpus, tmp_path):
         assert (again / name).read_bytes() == (run / name).read_bytes()
 
 
+def test_different_seeds_give_other_metrics(run, corpus, tmp_path):
+    # the parts are given, so that only training differs
+    split = f"split={{kind: file, path: {run / 'split.csv'}}}"
+    found = {train(quick_settings(corpus, tmp_path, split, f"seed={seed}")) for seed in (1, 2)}
+    assert len(found) == 2
+    scores, metrics = (
+        {(folder / name).read_bytes() for folder in found} for name in ("predictions.csv", "metrics.json")
+    )
+    assert (len(scores), len(metrics)) == (2, 2)
+
+
 def test_another_seed_is_another_run_with_another_split(run, corpus, tmp_path):
     other = quick_settings(corpus, tmp_path, "seed=77")
     prepared = prepare(other)

@@ -75,8 +75,7 @@ def test_killed_at_every_file_boundary_of_a_save_a_training_resumes_to_the_same_
     processes, expected, tmp_path, case
 ):
     whole = expected(case)
-    step = 1 if case == "plain" else 7
-    check_save(processes, tmp_path, case, whole, range(1, whole["events"] + 1, step))
+    check_save(processes, tmp_path, case, whole, range(1, whole["events"] + 1))
 
 
 @CASE
@@ -92,3 +91,15 @@ def test_killed_at_the_end_of_an_epoch_a_training_resumes_to_the_same_weights(pr
     for name, fault in {"before its save": {"kill_at_end_of_epoch": 2}, "after it": {"kill_before_epoch": 3}}.items():
         kill(processes, tmp_path / name, case, fault)
         resume(processes, tmp_path / name, case, expected(case))
+
+
+@CASE
+def test_stopped_and_killed_in_mid_epoch_a_training_resumes_to_the_same_weights(processes, expected, tmp_path, case):
+    options = CASES[case] | {"epochs": EPOCHS}
+    for number, step in enumerate((8, 1, 2)):  # leaves the state of steps 8, 9 and 11: within the second epoch
+        stopped = processes.run("train", str(tmp_path), **options, fault={"stop_after_step": step}, resume=number > 0)
+        assert stopped.code == 143, stopped.err
+        kill(processes, tmp_path, case, {"kill_after_step": 1}, resume=True)
+    (newest,) = sorted((tmp_path / "checkpoints").glob("step-*"))[-1:]
+    assert newest.name == "step-00000011"
+    resume(processes, tmp_path, case, expected(case))

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset, Sampler
 from lalia.data.audio import Preprocessing, load_waveform
 from lalia.data.augment import Augmentation, hash_ids
 from lalia.data.decoding import Waveform
-from lalia.data.read_ahead import read_ahead
+from lalia.data.read_ahead import note_recording, read_ahead
 from lalia.data.single_ratings import single_ratings
 from lalia.data.spec_augment import Hidden
 from lalia.data.table import RecordingTable
@@ -169,6 +169,7 @@ class RecordingDataset(Dataset[Item]):
         return Item(row, self.preprocessing.windows(waveform), self.ratings[row])
 
     def _load(self, row: int) -> Waveform:
+        note_recording(row)
         try:
             return load_waveform(self._paths[row], self.preprocessing)
         except AudioError as error:
@@ -177,7 +178,11 @@ class RecordingDataset(Dataset[Item]):
     def _load_partner(self, row: int) -> Waveform | None:
         """Return the recording that is mixed into a row's, None where only one speaker is there."""
         partner = self._partner(row)
-        return None if partner is None else self._load(partner)
+        if partner is None:
+            return None
+        waveform = self._load(partner)
+        note_recording(row)
+        return waveform
 
     def _partner(self, row: int) -> int | None:
         assert self._augmentation is not None
@@ -297,7 +302,9 @@ def load_batches(dataset: RecordingDataset, batches: Iterable[list[int]], worker
 
 
 def _read_batch(dataset: RecordingDataset, rows: list[int]) -> Batch:
-    return collate([dataset[row] for row in rows])
+    items = [dataset[row] for row in rows]
+    note_recording(None)
+    return collate(items)
 
 
 def _window_lengths(seconds: float, preprocessing: Preprocessing | None) -> list[float]:

@@ -20,6 +20,9 @@ T = TypeVar("T")
 # torch's words on a worker that ended by itself
 _DIED = re.compile(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is )?(.*)")
 
+# no single row
+_NONE = -1
+
 
 def read_ahead(
     read: Callable[[list[int]], T], batches: Sequence[list[int]], *, recordings: Sequence[str], workers: int = 0
@@ -29,7 +32,7 @@ def read_ahead(
     The result is the same for any number of workers, and no random generator of the caller's is used.
 
     Args:
-        read: from rows to a batch; with workers it goes to other processes.
+        read: from rows to a batch, with a ``note_recording`` before each; with workers it goes to other processes.
         batches: rows of each batch.
         recordings: the id of each row.
         workers: processes that read; 0 reads in a thread of this one.
@@ -58,8 +61,8 @@ def _read_in_thread(read: Callable[[list[int]], T], batches: Sequence[list[int]]
 def _read_in_processes(
     read: Callable[[list[int]], T], batches: Sequence[list[int]], recordings: Sequence[str], workers: int
 ) -> Iterator[T]:
-    # each worker's process and the batch that it reads
-    at_work = torch.full((workers, 2), -1).share_memory_()  # type: ignore[no-untyped-call]
+    # each worker's process, the batch that it reads, and the row in it
+    at_work = torch.full((workers, 3), _NONE).share_memory_()  # type: ignore[no-untyped-call]
     loader = DataLoader(
         _Reads(read, batches, at_work),
         batch_size=None,
@@ -82,9 +85,22 @@ def _read_in_processes(
         _under_way.remove(work)
 
 
+def note_recording(row: int | None) -> None:
+    """Note which recording is about to be read, so that it can be named if the process that reads ahead dies of it.
+
+    In other processes nothing is noted.
+
+    Args:
+        row: in the ``recordings`` of ``read_ahead``; None: no single one.
+    """
+    worker = get_worker_info()
+    if worker is not None and isinstance(worker.dataset, _Reads):
+        worker.dataset.at_work[worker.id, 2] = _NONE if row is None else row
+
+
 @contextmanager
 def naming_dead_workers() -> Iterator[None]:
-    """Say which recordings a process that reads ahead was at when it died.
+    """Say which recording a process that reads ahead was at when it died, or of which batch it had read them all.
 
     torch tells of its death wherever the program is then: while it computes as well as while it waits.
 
@@ -98,26 +114,30 @@ def naming_dead_workers() -> Iterator[None]:
         if died is None or isinstance(error, LaliaError):
             raise
         processes = {int(number) for number in died[1].split(",")}
-        names = [
-            work.recordings[row]
-            for work in _under_way
-            for process, number in work.at_work.tolist()
-            if process in processes
-            for row in work.batches[number]
-        ]
+        where = [said for work in _under_way for said in work.where(processes)]
         raise AudioError(
-            f"A process that reads ahead died ({died[2].strip().rstrip('.')}) at recordings {list_some(names)}. "
-            "Look at these files, and whether memory ran out; train.workers=0 reads without such processes."
+            f"A process that reads ahead died ({died[2].strip().rstrip('.')}){'; '.join(['', *where])}. "
+            "Look there, and whether memory ran out; train.workers=0 reads without such processes."
         ) from error
 
 
 @dataclass(frozen=True, eq=False)
 class _Work:
-    """What the processes of one reading are at: for each its number and that of its batch."""
+    """What the processes of one reading are at: for each its number, that of its batch, and the row it reads."""
 
     at_work: Tensor
     batches: Sequence[list[int]]
     recordings: Sequence[str]
+
+    def where(self, processes: set[int]) -> list[str]:
+        """Return in words where some processes are."""
+        return [
+            f"it was reading recording '{self.recordings[row]}'"
+            if row != _NONE
+            else f"it had read recordings {list_some([self.recordings[each] for each in self.batches[number]])}"
+            for process, number, row in self.at_work.tolist()
+            if process in processes
+        ]
 
 
 _under_way: list[_Work] = []
@@ -129,7 +149,7 @@ class _Reads(Dataset[Any]):
     def __init__(self, read: Callable[[list[int]], Any], batches: Sequence[list[int]], at_work: Tensor) -> None:
         self._read = read
         self._batches = batches
-        self._at_work = at_work
+        self.at_work = at_work
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -137,11 +157,13 @@ class _Reads(Dataset[Any]):
     def __getitem__(self, number: int) -> Any:
         worker = get_worker_info()
         assert worker is not None
-        self._at_work[worker.id] = torch.tensor([os.getpid(), number])
+        self.at_work[worker.id] = torch.tensor([os.getpid(), number, _NONE])
         try:
             return self._read(self._batches[number])
         except AudioError as error:
             return error
+        finally:
+            note_recording(None)
 
 
 def _as_it_is(batch: T) -> T:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lalia.data.dataset import RecordingDataset, load_batches
-from lalia.data.read_ahead import read_ahead
+from lalia.data.read_ahead import note_recording, read_ahead
 from lalia.data.table import RecordingTable
 from lalia.model.inputs import Inputs, KnownVectors, Windows
 from lalia.model.rater import SpeechRater
@@ -318,6 +318,7 @@ def _read_rows(
     """Return the entries of each row, or its windows where they are not all there."""
     found: list[Entries | list[Tensor]] = []
     for row in rows:
+        note_recording(row)
         entries = load_entries(store, keys[row])
         found.append([torch.from_numpy(each) for each in dataset[row].windows] if entries is None else entries)
     return rows, found
