@@ -175,6 +175,24 @@ def test_weights_by_level_without_calibration_are_a_failure(tmp_path):
     assert rows_of(mended)[DEVELOPMENT, "4.4"].status == BY_LALIA
 
 
+@pytest.mark.parametrize(
+    ("names", "status"),
+    [((), FAILED), (("calibration_slope",), OPEN), (("calibration_slope", "net_benefit"), BY_LALIA)],
+)
+def test_calibration_and_net_benefit_complete_the_measures(tmp_path, names, status):
+    run = make_run(tmp_path / "run")
+    more = {name: metric(0.9) for name in names}
+    change_json(run / "metrics.json", lambda numbers: numbers["test"]["recording"]["macro"].update(more))
+    assert rows_of(run)[EVALUATION, "4.7"].status == status
+
+
+def test_a_test_part_that_was_given_may_come_from_elsewhere(tmp_path):
+    run = make_run(tmp_path / "run", split={"kind": "column", "column": "part"})
+    rows = rows_of(run)
+    assert rows[CLAIM, "33"].status == rows[TRIPOD, "16"].status == OPEN
+    assert rows_of(run, {(CLAIM, "33"): "Clinic B"})[CLAIM, "33"].status == BY_USER
+
+
 def test_groups_of_an_audit_are_shown_and_hidden_ones_counted(tmp_path):
     run = make_run(tmp_path / "run")
     before = rows_of(run)

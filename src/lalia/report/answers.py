@@ -49,6 +49,8 @@ def read_answers(folder: Path) -> Answers:
         values = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Loader) or {}
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as cause:
         raise RunError(f"'{path}' is not valid YAML: {' '.join(str(cause).split())}") from cause
+    except OSError as cause:
+        raise RunError(f"Cannot read '{path}': {cause.strerror or cause}.") from cause
     known = {one.name: [item.number for item in one] for one in load_lists()}
     answers, problems = {}, []
     if not isinstance(values, dict):
