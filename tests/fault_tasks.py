@@ -125,8 +125,10 @@ def train(
     (folder / "result.json").write_text(json.dumps(found | {"events": progress.events}))
 
 
-def command(*arguments, fault=None, keeps_capabilities=True, clock=None):
-    """Run a command of lalia."""
+def command(*arguments, fault=None, keeps_capabilities=True, clock=None, packages=None):
+    """Run a command of lalia, where asked for with a folder of packages before all others."""
+    if packages is not None:
+        sys.path.insert(0, packages)
     if not keeps_capabilities:
         _drop_capabilities()
     _set_clock(clock)

@@ -28,7 +28,7 @@ from lalia.processes import Processes, join_processes
 from lalia.progress import Progress
 from lalia.report.card import write_card
 from lalia.report.page import write_report
-from lalia.resuming import accept_changes, find_changes, find_run
+from lalia.resuming import accept_changes, find_changes, find_run, write_data_hashes
 from lalia.run_folder import open_run_folder, read_manifest, read_run, run_path, start_manifest, write_manifest
 from lalia.run_lock import run_lock
 from lalia.settings import DecisionSettings, RunSettings
@@ -117,6 +117,7 @@ def _begin(
         manifest["changes"] = changes
     save_config(settings, folder / "config.yaml")
     write_split(prepared.split, folder / "split.csv")
+    write_data_hashes(folder, prepared)
     write_manifest(folder, manifest)
     return manifest
 
