@@ -20,10 +20,9 @@ def find_shared_speakers(parts: pd.DataFrame) -> pd.DataFrame:
         [['a', 'train and test', 2]]
     """
     grouped = parts.groupby("speaker")["part"]
-    shared = grouped.agg(
-        parts=lambda given: " and ".join(part for part in PARTS if part in set(given)), recordings="size"
-    )
-    return shared[shared["parts"].str.contains(" and ")].reset_index()
+    names = grouped.agg(lambda given: " and ".join(part for part in PARTS if part in set(given)))
+    shared = pd.DataFrame({"parts": names, "recordings": grouped.size()})
+    return shared[names.str.contains(" and ")].reset_index()
 
 
 def place_duplicates(duplicates: pd.DataFrame, parts: pd.DataFrame) -> pd.DataFrame:
