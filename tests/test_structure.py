@@ -36,6 +36,7 @@ ORDER = [
     "run",
     "push",
     "run_probe",
+    "run_audit",
     "starter",
     "terminal",
     "cli",

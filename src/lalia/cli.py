@@ -19,6 +19,7 @@ from lalia.errors import LaliaError, Stopped
 from lalia.signals import STOP_SIGNALS
 
 if TYPE_CHECKING:
+    from lalia.evaluation.audit.result import Audit
     from lalia.evaluation.probe import ProbeResult
     from lalia.prepare import Prepared
     from lalia.settings import RunSettings
@@ -218,6 +219,24 @@ def probe(
 
 
 @app.command()
+def audit(
+    config: Config,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="The folder to write; <runs>/<name>-audit if not given.")] = None,
+) -> None:
+    """Train nothing; look for leaks, confounds, badly made recordings and levels that few people have."""
+    from lalia.config import load_config
+    from lalia.run_audit import audit_folder, run_audit
+    from lalia.terminal import show_progress
+
+    settings = load_config(config, overrides or [])
+    with show_progress() as progress:
+        result = run_audit(settings, out, progress)
+    _show_audit(result)
+    typer.echo(f"Wrote {audit_folder(settings, out)}: audit.json, {', '.join(f'{name}.csv' for name in result.tables)}")
+
+
+@app.command()
 def cache(
     action: Annotated[CacheAction, typer.Argument(help="show or clear.")] = CacheAction.SHOW,
     folder: Annotated[Path | None, typer.Option("--dir", help="The folder, where cache.dir names one.")] = None,
@@ -240,6 +259,46 @@ def cache(
     typer.echo(f"{place}: {found.entries} entries, {_gigabytes(found.size_bytes)}")
     if found.oldest_use is not None:
         typer.echo(f"The first to go was last used on {datetime.fromtimestamp(found.oldest_use):%Y-%m-%d %H:%M}.")
+
+
+def _show_audit(result: "Audit") -> None:
+    from lalia.errors import list_some
+    from lalia.terminal import show_table
+
+    quality = result.to_json()["quality"]
+    rows = [
+        (name, *("-" if value[key] is None else f"{value[key]:.4g}" for key in ("low", "median", "high")))
+        for name, value in quality.items()
+    ]
+    show_table("Recordings", ["", "5 % below", "median", "5 % above"], rows)
+    traits = list(result.identity)
+    confounds = [
+        (name, *(_in_words(tree[trait]["auc"].to_json()) for trait in traits))
+        for name, tree in result.confounds.items()
+    ]
+    show_table("AUC of what is no speech, with 95 % intervals", ["", *traits], confounds)
+    identity = [
+        (trait, found) if isinstance(found, str) else (trait, *map(_in_words, found.to_json().values()))
+        for trait, found in result.identity.items()
+    ]
+    columns = ["", "by recording", "by speaker", "difference", "shuffled speakers"]
+    show_table(f"AUC where recordings or speakers are split, from {result.vectors}", columns, identity)
+    curve = [
+        (size, *(_in_words(tree["macro"][metric].to_json()) for metric in ("auc", "spearman")))
+        for size, tree in result.curve.items()
+    ]
+    show_table(
+        f"Learning from so many speakers, mean over traits, from {result.vectors}", ["", "auc", "spearman"], curve
+    )
+    if len(result.like_voices):
+        alike = [tuple(row) for row in result.like_voices.round(2).itertuples(index=False)]
+        show_table("Voices most alike: listen to them", ["", "and", "similarity", "more alike than own"], alike)
+    for note in result.notes:
+        typer.echo(f"Note: {note}")
+    for finding in result.findings:
+        shown = f" {list_some(finding.recordings)}" if finding.check == "quality" and finding.recordings else ""
+        typer.echo(f"- {finding.sentence}{shown}")
+    typer.echo(f"{len(result.findings)} findings." if result.findings else "Nothing was found.")
 
 
 def _show_probe(result: "ProbeResult") -> None:

@@ -54,6 +54,7 @@ from lalia.settings.optimizer import (
     SGDOptimizer,
 )
 from lalia.settings.run import (
+    AuditSettings,
     CacheSettings,
     EarlyStopping,
     EmaSettings,
@@ -77,6 +78,7 @@ __all__ = [
     "AttentiveStatisticsPooling",
     "AudioSettings",
     "AudiomentationsDistortion",
+    "AuditSettings",
     "AugmentSettings",
     "BinaryHead",
     "CacheSettings",
