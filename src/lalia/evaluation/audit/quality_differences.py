@@ -42,10 +42,11 @@ def compare_quality(
         A row per comparison: quality, differs_by, group (of a category), effect (``spearman`` or ``auc``), value, low,
         high, n, and is_found: the effect is a correlation of 0.3 or an AUC 0.15 from 0.5 or more, and so many times its
         bootstrap standard error that of all the comparisons here together one in 20 tables without any would show one
-        (Student's quantile for the number of speakers, Bonferroni's correction).
+        (Student's quantile for the speakers of the smaller group, Bonferroni's correction).
     """
     recordings = table.recordings
-    weights = speaker_weights(list(recordings["speaker"].astype(str)), replicates, seed)
+    speakers = recordings["speaker"].to_numpy(dtype=str)
+    weights = speaker_weights(list(speakers), replicates, seed)
     rows: list[dict[str, object]] = []
     for quality, column in MEASURED.items():
         if column not in recordings or recordings[column].nunique() < 2:
@@ -54,12 +55,14 @@ def compare_quality(
         for trait in table.traits:
             ratings = table.ratings[trait].to_numpy(dtype=np.float64)
             has_both = ~np.isnan(values) & ~np.isnan(ratings)
-            rows.append(_compare(quality, f"rating of {trait}", "", "spearman", ratings, values, weights, has_both))
+            rows.append(
+                _compare(quality, f"rating of {trait}", "", "spearman", ratings, values, speakers, weights, has_both)
+            )
         for name, group, is_in in _groups(table, parts):
-            rows.append(_compare(quality, name, group, "auc", is_in, values, weights, ~np.isnan(values)))
-    found = pd.DataFrame([row for row in rows if not np.isnan(row["value"])], columns=[*_COLUMNS, "error"])  # type: ignore[call-overload]
+            rows.append(_compare(quality, name, group, "auc", is_in, values, speakers, weights, ~np.isnan(values)))
+    found = pd.DataFrame([row for row in rows if not np.isnan(row["value"])], columns=[*_COLUMNS, "error", "freedom"])  # type: ignore[call-overload]
     # a few speakers give a bootstrap error that is too small: Student's quantile, not the normal one
-    surely = student.ppf(1 - 0.05 / 2 / max(1, len(found)), max(1, table.speakers - 2))
+    surely = student.ppf(1 - 0.05 / 2 / max(1, len(found)), found["freedom"].astype(np.float64))
     neutral = np.where(found["effect"] == "auc", 0.5, 0.0)
     smallest = np.where(found["effect"] == "auc", SMALLEST_AUC_DISTANCE, SMALLEST_SPEARMAN)
     distance = (found["value"].astype(np.float64) - neutral).abs()
@@ -102,6 +105,7 @@ def _compare(
     effect: str,
     given: NDArray[np.generic],
     values: NDArray[np.float64],
+    speakers: NDArray[np.str_],
     weights: NDArray[np.float32],
     is_known: NDArray[np.bool_],
 ) -> dict[str, object]:
@@ -110,5 +114,7 @@ def _compare(
     drawn = np.asarray(measure(given[is_known], values[is_known], weights[:, is_known]))
     low, high = interval(drawn)
     error = float(np.nanstd(drawn)) if not np.isnan(drawn).all() else np.nan
-    row = (quality, differs_by, group, effect, value, low, high, int(is_known.sum()), False, error)
-    return dict(zip([*_COLUMNS, "error"], row, strict=True))
+    groups = [is_known] if effect == "spearman" else [is_known & given.astype(bool), is_known & ~given.astype(bool)]
+    freedom = max(1, min(len(np.unique(speakers[rows])) for rows in groups) - (2 if effect == "spearman" else 1))
+    row = (quality, differs_by, group, effect, value, low, high, int(is_known.sum()), False, error, freedom)
+    return dict(zip([*_COLUMNS, "error", "freedom"], row, strict=True))

@@ -6,15 +6,17 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t as student
 
 from lalia.evaluation.audit.confounds import tabulate
 from lalia.evaluation.audit.identity import IdentityConfound
 from lalia.evaluation.audit.quality_differences import describe_difference
+from lalia.evaluation.evaluate import Estimate
 from lalia.evaluation.probe_estimates import Tree
 
 TELLING_AUC: Final = 0.65
 TELLING_SPEARMAN: Final = 0.3
-"""A nuisance variable that reaches one of these, with an interval clear of guessing, is told of."""
+"""A nuisance variable that reaches one of these, surely above guessing, is told of."""
 NARROW_SHARE: Final = 0.6
 """A bandwidth below this share of half the sampling rate is told of, where the rate is above 8 kHz."""
 CLIPPED_SHARE: Final = 0.001
@@ -33,7 +35,7 @@ class Finding:
     """Something that a user should know.
 
     Attributes:
-        check: which check found it: ``quality``, ``speakers``, ``duplicates``, ``confounds``, ``few_speakers``.
+        check: what found it: ``quality``, ``speakers``, ``duplicates``, ``confounds``, ``few_speakers``.
         sentence: in plain words.
         recordings: those concerned, where it is some of them.
     """
@@ -85,7 +87,7 @@ class Audit:
                 Finding("quality", describe_difference(row))
                 for _, row in self.differences[self.differences["is_found"]].iterrows()
             ),
-            *_flag_confounds(self.confounds),
+            *_flag_confounds(self.confounds, int(self.quality["speaker"].nunique())),
             *([Finding("few_speakers", self.few_speakers)] if self.few_speakers else []),
         )
 
@@ -145,11 +147,11 @@ class Audit:
             if row["is_across_parts"]:
                 where.append(f"in two parts, {row['part']} and {row['other_part']}")
             what = "are the same file" if row["kind"] == "file" else "hold the same sound"
-            yield Finding("duplicates", f"Recordings '{pair[0]}' and '{pair[1]}' {what}, {_join(where)}.", pair)
+            yield Finding("duplicates", f"Recordings '{pair[0]}' and '{pair[1]}' {what}{_join(where)}.", pair)
 
 
 def _join(where: list[str]) -> str:
-    return " and ".join(where) if where else "of one speaker in one part"
+    return f": {'; '.join(where)}" if where else ", of one speaker in one part"
 
 
 def _flag_quality(quality: pd.DataFrame) -> Iterator[Finding]:
@@ -160,8 +162,7 @@ def _flag_quality(quality: pd.DataFrame) -> Iterator[Finding]:
         "have samples cut off at a highest value (clipping, more than 0.1 % of them)": quality["clipping_share"]
         > CLIPPED_SHARE,
         "hold less than their sampling rate promises, such as a telephone or a codec leaves (see bandwidth_hz)": narrow,
-        "have a noise less than 10 dB below the speech (by an estimate that needs pauses)": quality["snr_db"]
-        < NOISY_DB,
+        "have noise less than 10 dB below the speech (by an estimate that needs pauses)": quality["snr_db"] < NOISY_DB,
         "have an offset of more than 1 % of full scale": quality["dc_offset"].abs() > OFFSET,
         "are more than 80 % silence": quality["silence_share"] > MOST_SILENCE,
         "have several channels that are all the same": quality["is_mono_as_stereo"].astype("boolean").fillna(False),
@@ -176,24 +177,30 @@ def _flag_quality(quality: pd.DataFrame) -> Iterator[Finding]:
         yield Finding("quality", f"The recordings have several sampling rates: {shown}.")
 
 
-def _flag_confounds(confounds: Mapping[str, Tree]) -> Iterator[Finding]:
+def _flag_confounds(confounds: Mapping[str, Tree], speakers: int) -> Iterator[Finding]:
+    """Tell of probes that are above guessing by more than chance would bring among all of them (Bonferroni)."""
+    n_tests = sum(2 * (len(tree) - 1) for tree in confounds.values())
+    surely = float(student.ppf(1 - 0.05 / max(1, n_tests), max(1, speakers - 2)))
     for name, tree in confounds.items():
         for trait, found in tree.items():
             if trait == "macro":
                 continue
             auc, correlation = found["auc"].to_json(), found["spearman"].to_json()
-            tells_presence = auc["value"] is not None and auc["value"] >= TELLING_AUC and (auc["low"] or 0) > 0.5
-            tells_severity = (
-                correlation["value"] is not None
-                and correlation["value"] >= TELLING_SPEARMAN
-                and (correlation["low"] or 0) > 0
-            )
-            if tells_presence or tells_severity:
+            if _is_above(found["auc"], 0.5, TELLING_AUC, surely) or _is_above(
+                found["spearman"], 0.0, TELLING_SPEARMAN, surely
+            ):
                 which = "All nuisance variables together" if name == "all" else f"The {name} alone"
                 numbers = [_in_words(metric, one) for metric, one in (("AUC", auc), ("Spearman", correlation))]
                 verb = "predict" if name in ("all", "demographics") else "predicts"
                 said = f"{which} {verb} {trait} ({', '.join(numbers)})"
                 yield Finding("confounds", f"{said}: a model that does no better may have heard no speech.")
+
+
+def _is_above(estimate: Estimate, guessing: float, least: float, surely: float) -> bool:
+    if np.isnan(estimate.value) or np.isnan(estimate.replicates).all():
+        return False
+    error = float(np.nanstd(estimate.replicates))
+    return estimate.value >= least and estimate.value - guessing > surely * error
 
 
 def _in_words(name: str, metric: Mapping[str, Any]) -> str:

@@ -28,7 +28,7 @@ def find_like_voices(vectors: NDArray[np.floating], speakers: Sequence[str], mos
 
     Returns:
         A row per pair, the most alike first: speaker, other, similarity, more_alike_than_own (the share of speakers
-        whose own halves are less alike). Empty where fewer than three speakers, or nobody with two recordings, is there.
+        whose own halves are less alike). Empty with fewer than three speakers, or nobody who has two recordings.
     """
     names, owner = np.unique(np.asarray(speakers, dtype=str), return_inverse=True)
     counts = np.bincount(owner)
