@@ -19,6 +19,8 @@ from lalia.errors import LaliaError, Stopped
 from lalia.signals import STOP_SIGNALS
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from lalia.evaluation.audit.result import Audit
     from lalia.evaluation.probe import ProbeResult
     from lalia.prepare import Prepared
@@ -220,14 +222,21 @@ def probe(
 
 @app.command()
 def audit(
-    config: Config,
+    config: Annotated[
+        Path, typer.Argument(help="The settings of a run, or the folder of a finished one.", metavar="RUN.yaml|RUN")
+    ],
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="The folder to write; <runs>/<name>-audit if not given.")] = None,
 ) -> None:
-    """Train nothing; look for leaks, confounds, badly made recordings and levels that few people have."""
+    """Train nothing; look for leaks, confounds and badly made recordings, or at a run's groups of speakers."""
     from lalia.config import load_config
-    from lalia.run_audit import audit_folder, run_audit
+    from lalia.run_audit import audit_folder, audit_run, run_audit
     from lalia.terminal import show_progress
+
+    if config.is_dir():
+        _show_subgroups(audit_run(config))
+        typer.echo(f"Wrote {config / 'audit'}: subgroups.csv, subgroups.json")
+        return
 
     settings = load_config(config, overrides or [])
     with show_progress() as progress:
@@ -299,6 +308,27 @@ def _show_audit(result: "Audit") -> None:
         shown = f" {list_some(finding.recordings)}" if finding.check == "quality" and finding.recordings else ""
         typer.echo(f"- {finding.sentence}{shown}")
     typer.echo(f"{len(result.findings)} findings." if result.findings else "Nothing was found.")
+
+
+def _show_subgroups(found: "pd.DataFrame") -> None:
+    from lalia.evaluation.audit.subgroups import SUBGROUP_METRICS
+    from lalia.terminal import show_table
+
+    part = "test" if "test" in set(found["part"]) else found["part"].iloc[0]
+    rows = []
+    for (attribute, group), of_group in found[found["part"] == part].groupby(["attribute", "group"], sort=False):
+        means = of_group[of_group["trait"] == "macro"].set_index("metric")
+        if means.empty:
+            rows.append((f"{attribute}: {group}", "-", *[""] * len(SUBGROUP_METRICS)))
+            continue
+        known = means.astype(object).where(means.notna(), None)
+        numbers = [
+            _in_words({key: known.loc[name, key] for key in ("value", "low", "high")}) for name in SUBGROUP_METRICS
+        ]
+        rows.append((f"{attribute}: {group}", str(int(means["speakers"].iloc[0])), *numbers))
+    columns = ["", "speakers", *(name.replace("_", " ") for name in SUBGROUP_METRICS)]
+    show_table(f"Groups of speakers, mean over traits, {part} part, by recording", columns, rows)
+    typer.echo("A dash: a group of too few speakers is not shown (audit.min_speakers).")
 
 
 def _show_probe(result: "ProbeResult") -> None:

@@ -14,7 +14,7 @@ from lalia.data.log_mel import measure_log_mel
 from lalia.data.quality import measure_quality
 from lalia.data.splits import read_given_parts, split_speakers
 from lalia.data.table import RecordingTable, read_table
-from lalia.errors import SplitError
+from lalia.errors import RunError, SplitError
 from lalia.evaluation.audit.confounds import probe_confounds
 from lalia.evaluation.audit.duplicates import find_duplicates
 from lalia.evaluation.audit.identity import measure_identity_confound
@@ -23,12 +23,14 @@ from lalia.evaluation.audit.learning_curve import learning_curve
 from lalia.evaluation.audit.nuisances import read_nuisances
 from lalia.evaluation.audit.quality_differences import compare_quality
 from lalia.evaluation.audit.result import QUALITY_TABLE, Audit
+from lalia.evaluation.audit.subgroups import evaluate_subgroups, group_recordings
 from lalia.evaluation.audit.vectors import RecordingVectors, acoustic_vectors, read_cached_vectors
 from lalia.evaluation.audit.voices import find_like_voices
 from lalia.files import replacing, write_json
 from lalia.model.rater import SpeechRater
 from lalia.prepare import add_audio
 from lalia.progress import Progress
+from lalia.run_folder import read_run
 from lalia.run_probe import keep_encoder
 from lalia.settings import ColumnSplit, RunSettings
 from lalia.training.cache import open_store
@@ -120,6 +122,48 @@ def audit_table(
         few_speakers=warn_of_few_speakers(table, settings.audit.min_speakers),
         notes=tuple(notes),
     )
+
+
+def audit_run(run: str | Path) -> pd.DataFrame:
+    """Evaluate a finished run in each group of speakers, and write ``subgroups.csv`` and ``subgroups.json``.
+
+    The files go into the run's folder ``audit``, not into ``metrics.json``: they need the predictions alone, follow the
+    covariates that the settings in the run's ``config.yaml`` name now, and numbers of small groups should not leave
+    with a run's metrics unasked.
+
+    Args:
+        run: its folder.
+
+    Raises:
+        RunError: if the run has not finished, or its predictions are not there.
+    """
+    folder, settings, manifest = read_run(run)
+    try:
+        predictions = pd.read_csv(
+            folder / "predictions.csv",
+            dtype={"recording": str, "speaker": str, "trait": str},
+            keep_default_na=False,
+            na_values={name: [""] for name in ("rating", "score", "level", "probability")},
+        )
+    except OSError as cause:
+        raise RunError(f"The run '{folder}' has no predictions.csv. Write it with: lalia evaluate {folder}") from cause
+    part_column = settings.split.column if isinstance(settings.split, ColumnSplit) else None
+    table = read_table(settings.data, part_column=part_column, seed=settings.seed)
+    thresholds = {trait: float(found["value"]) for trait, found in manifest["thresholds"].items()}
+    groups = group_recordings(table)
+    found = evaluate_subgroups(
+        predictions,
+        groups,
+        table.scale,
+        thresholds,
+        min_speakers=settings.audit.min_speakers,
+        seed=settings.seed,
+    )
+    with replacing(folder / "audit" / "subgroups.csv") as temporary:
+        found.to_csv(temporary, index=False, lineterminator="\n")
+    rows = found.astype(object).where(found.notna(), None).to_dict("records")
+    write_json(folder / "audit" / "subgroups.json", {"min_speakers": settings.audit.min_speakers, "groups": rows})
+    return found
 
 
 def audit_folder(settings: RunSettings, out: str | Path | None) -> Path:
