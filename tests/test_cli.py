@@ -295,6 +295,8 @@ def test_audit_of_a_run_shows_its_groups_of_speakers(corpus, tmp_path, lalia):
     found = pd.read_csv(run / "audit" / "subgroups.csv")
     assert {"task", "age", "sex", "site", "severity"} == set(found["attribute"])
     assert found["value"].notna().any()
+    assert lalia("audit", run, "data.covariates=[sex]", cwd=tmp_path)[0] == 0
+    assert {"task", "sex", "severity"} == set(pd.read_csv(run / "audit" / "subgroups.csv")["attribute"])
 
 
 def test_check_names_levels_that_few_people_have(corpus, tmp_path, lalia):

@@ -234,7 +234,7 @@ def audit(
     from lalia.terminal import show_progress
 
     if config.is_dir():
-        _show_subgroups(audit_run(config))
+        _show_subgroups(audit_run(config, overrides or []))
         typer.echo(f"Wrote {config / 'audit'}: subgroups.csv, subgroups.json")
         return
 
@@ -314,6 +314,7 @@ def _show_subgroups(found: "pd.DataFrame") -> None:
     from lalia.evaluation.audit.subgroups import SUBGROUP_METRICS
     from lalia.terminal import show_table
 
+    keys = ("value", "low", "high")
     part = "test" if "test" in set(found["part"]) else found["part"].iloc[0]
     rows = []
     for (attribute, group), of_group in found[found["part"] == part].groupby(["attribute", "group"], sort=False):
@@ -321,10 +322,11 @@ def _show_subgroups(found: "pd.DataFrame") -> None:
         if means.empty:
             rows.append((f"{attribute}: {group}", "-", *[""] * len(SUBGROUP_METRICS)))
             continue
-        known = means.astype(object).where(means.notna(), None)
-        numbers = [
-            _in_words({key: known.loc[name, key] for key in ("value", "low", "high")}) for name in SUBGROUP_METRICS
-        ]
+        known = {
+            name: {key: None if value != value else value for key, value in zip(keys, values, strict=True)}
+            for name, values in zip(means.index, means[list(keys)].astype(float).to_numpy().tolist(), strict=True)
+        }
+        numbers = [_in_words(known[name]) for name in SUBGROUP_METRICS]
         rows.append((f"{attribute}: {group}", str(int(means["speakers"].iloc[0])), *numbers))
     columns = ["", "speakers", *(name.replace("_", " ") for name in SUBGROUP_METRICS)]
     show_table(f"Groups of speakers, mean over traits, {part} part, by recording", columns, rows)

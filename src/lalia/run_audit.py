@@ -1,12 +1,13 @@
 """An audit from the settings of a run to its files: one reading of the recordings, all checks, tables."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 import torch
 
 from lalia.build import build_rater
+from lalia.config import load_config
 from lalia.data.decoding import Decoded
 from lalia.data.few_speakers import warn_of_few_speakers
 from lalia.data.fingerprint import fingerprint
@@ -124,20 +125,21 @@ def audit_table(
     )
 
 
-def audit_run(run: str | Path) -> pd.DataFrame:
+def audit_run(run: str | Path, overrides: Sequence[str] = ()) -> pd.DataFrame:
     """Evaluate a finished run in each group of speakers, and write ``subgroups.csv`` and ``subgroups.json``.
 
-    The files go into the run's folder ``audit``, not into ``metrics.json``: they need the predictions alone, follow the
-    covariates that the settings in the run's ``config.yaml`` name now, and numbers of small groups should not leave
-    with a run's metrics unasked.
+    The files go into the run's folder ``audit``, not into ``metrics.json``: they need the predictions alone, can be
+    made anew for other covariates, and numbers of small groups should not leave with a run's metrics unasked.
 
     Args:
         run: its folder.
+        overrides: settings to change, such as ``data.covariates=[sex]``; the run's own stay as they are.
 
     Raises:
         RunError: if the run has not finished, or its predictions are not there.
     """
-    folder, settings, manifest = read_run(run)
+    folder, _, manifest = read_run(run)
+    settings = load_config(folder / "config.yaml", overrides)
     try:
         predictions = pd.read_csv(
             folder / "predictions.csv",
