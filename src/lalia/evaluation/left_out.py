@@ -62,7 +62,26 @@ def _fill_folds(ridge: Ridge, left_out: list[Rows], penalties: Floats, filled: F
         rest, mean = explained - left.T @ own, (total - own.sum(axis=0)) / len(targets)
         for some in _chunks(len(penalties), len(rows) * max(left.shape)):
             fitted = left @ (ridge.kept(penalties[some])[..., np.newaxis] * rest) + mean
-            filled[some, fold, rows] = np.linalg.solve(np.eye(len(rows)) - ridge.hats(rows, penalties[some]), fitted)
+            if left.shape[1] + 1 < len(rows):
+                filled[some, fold, rows] = _solve_narrow(ridge, rows, penalties[some], fitted)
+            else:
+                hats = ridge.hats(rows, penalties[some])
+                filled[some, fold, rows] = np.linalg.solve(np.eye(len(rows)) - hats, fitted)
+
+
+def _solve_narrow(ridge: Ridge, rows: Rows, penalties: Floats, fitted: Floats) -> Floats:
+    """Solve (I - H_FF) y = f where the fold has more rows than directions.
+
+    H_FF is B B' with one column for the mean and one for each direction, so that the inverse is I + B (I - B'B)^-1 B'
+    (Woodbury's identity), whose system is as large as the directions are many.
+    """
+    halves = ridge.left[rows] * np.sqrt(ridge.kept(penalties))[:, np.newaxis]
+    mean = np.full((*halves.shape[:2], 1), 1 / np.sqrt(len(ridge.left)))
+    halves = np.concatenate([mean, halves], axis=2)
+    across = halves.swapaxes(1, 2)
+    inner = np.eye(halves.shape[2]) - across @ halves
+    solved: Floats = fitted + halves @ np.linalg.solve(inner, across @ fitted)
+    return solved
 
 
 def _fill_all(ridge: Ridge, is_given: Flags, left_out: list[Rows], penalties: Floats, filled: Floats) -> None:
