@@ -8,7 +8,7 @@ import soxr
 from scipy.signal import butter, sosfilt
 
 from lalia.data.audio import Preprocessing, scan_recordings
-from lalia.data.decoding import decode
+from lalia.data.decoding import Decoded, decode
 from lalia.data.quality import QUALITY_COLUMNS, bandwidth_hz, clipping_share, estimate_snr_db, measure_quality
 
 RATE_HZ = 16_000
@@ -144,6 +144,14 @@ def test_two_equal_channels_are_mono_as_stereo_and_two_others_are_not(tmp_path):
     assert describe(tmp_path / "a.wav", np.column_stack([tone, tone]))["is_mono_as_stereo"] is True
     assert describe(tmp_path / "b.wav", np.column_stack([tone, other]))["is_mono_as_stereo"] is False
     assert describe(tmp_path / "c.wav", tone)["is_mono_as_stereo"] is False
+
+
+@pytest.mark.parametrize("count", [1, 2, 10, 500])
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_few_samples_and_a_constant_have_no_noise_and_no_band(count, value):
+    found = measure_quality(Decoded(np.full(count, value, np.float32), RATE_HZ, 1))
+    assert np.isnan([found["snr_db"], found["bandwidth_hz"]]).all()
+    assert (found["clipping_share"], found["dc_offset"]) == (0.0, value)
 
 
 def test_a_scan_takes_the_quality_along_in_the_same_reading(tmp_path):

@@ -75,12 +75,11 @@ def _solve_narrow(ridge: Ridge, rows: Rows, penalties: Floats, fitted: Floats) -
     H_FF is B B' with one column for the mean and one for each direction, so that the inverse is I + B (I - B'B)^-1 B'
     (Woodbury's identity), whose system is as large as the directions are many.
     """
-    halves = ridge.left[rows] * np.sqrt(ridge.kept(penalties))[:, np.newaxis]
-    mean = np.full((*halves.shape[:2], 1), 1 / np.sqrt(len(ridge.left)))
-    halves = np.concatenate([mean, halves], axis=2)
-    across = halves.swapaxes(1, 2)
-    inner = np.eye(halves.shape[2]) - across @ halves
-    solved: Floats = fitted + halves @ np.linalg.solve(inner, across @ fitted)
+    directions = np.column_stack([np.full(len(rows), 1 / np.sqrt(len(ridge.left))), ridge.left[rows]])
+    # B is the directions times these, shape (penalties, directions, 1)
+    scale = np.sqrt(np.pad(ridge.kept(penalties), ((0, 0), (1, 0)), constant_values=1.0))[..., np.newaxis]
+    inner = np.eye(directions.shape[1]) - scale * (directions.T @ directions) * scale.swapaxes(1, 2)
+    solved: Floats = fitted + directions @ (scale * np.linalg.solve(inner, scale * (directions.T @ fitted)))
     return solved
 
 
