@@ -12,8 +12,12 @@ from lalia.config import load_config
 from lalia.data.synth import STYLES
 from lalia.data.voice import RATE_HZ, TRAITS, Voice, speak
 from lalia.errors import SplitError
+from lalia.evaluation.audit.confounds import probe_confounds
+from lalia.evaluation.audit.nuisances import read_nuisances
+from lalia.evaluation.audit.result import _flag_confounds
 from lalia.run_audit import run_audit
 from lalia.run_probe import run_probe
+from toy_audit import make_table
 from toy_speech import encode
 
 SPEAKERS = 24
@@ -204,3 +208,12 @@ def test_voices_are_compared_with_what_the_probe_left_in_the_cache(corpus):
     assert again.vectors == encoded.vectors == "random:whisper, depth 1"
     pd.testing.assert_frame_equal(again.like_voices, encoded.like_voices)
     assert len(again.like_voices) == 20
+
+
+def test_tables_without_a_confound_seldom_tell_of_one():
+    told = 0
+    for seed in range(20):
+        table = make_table(speakers=40, seed=100 + seed)
+        trees = probe_confounds(table, read_nuisances(table), covariates=table.covariates, replicates=100)
+        told += bool(list(_flag_confounds(trees, 40)))
+    assert told <= 3
