@@ -181,8 +181,8 @@ def _flag_confounds(confounds: Mapping[str, Tree], speakers: int) -> Iterator[Fi
     """Tell of probes that are above guessing by more than chance would bring among all of them (Bonferroni).
 
     A probe learns the sign too, so either side counts. It is judged in folds, where few speakers of a class meet, so
-    its bootstrap error is too small: a quarter of the speakers count for Student's quantile, with which 5 of 80 simulated
-    tables without any confound (of 20, and of 60 speakers) told of one.
+    its bootstrap error is too small: a quarter of the speakers count for Student's quantile, with which 5 of 80
+    simulated tables without any confound (of 20, and of 60 speakers) told of one.
     """
     n_tests = sum(2 * (len(tree) - 1) for tree in confounds.values())
     surely = float(student.ppf(1 - 0.05 / 2 / max(1, n_tests), max(1, speakers // 4 - 1)))
