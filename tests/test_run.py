@@ -84,7 +84,13 @@ def test_metrics_are_addressed_as_designed(run):
     assert set(metrics) == {"train", "validation", "test"}
     assert "auc" in metrics["test"]["recording"]["traits"]["breathy"]
     assert "spearman" in metrics["test"]["speaker"]["macro"]
-    assert set(metrics["test"]["baselines"]) == {"majority", "duration"}
+    assert set(metrics["test"]["baselines"]) == {
+        "majority",
+        "mean",
+        "duration",
+        "demographics",
+        "acoustic",
+    }
     assert "qwk" in metrics["test"]["raters"]["recording"]["macro"]
 
 

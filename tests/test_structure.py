@@ -37,6 +37,7 @@ ORDER = [
     "run",
     "push",
     "run_probe",
+    "run_audit",
     "starter",
     "terminal",
     "cli",

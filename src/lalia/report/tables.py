@@ -14,6 +14,9 @@ _SOURCES = {
     "model": "model",
     "duration": "duration alone",
     "majority": "most frequent answer",
+    "mean": "mean answer",
+    "demographics": "covariates alone",
+    "acoustic": "average spectrum",
     "raters": "between raters",
 }
 
