@@ -175,8 +175,10 @@ def test_an_encoder_from_the_hub_is_recorded_with_its_commit_and_need_not_stay(o
 
 def test_evaluating_a_run_again_changes_no_number(run):
     before = {name: (run / name).read_bytes() for name in ("metrics.json", "predictions.csv")}
+    count = json.loads((run / "manifest.json").read_text())["test_evaluations"]
     evaluate_run(run)
     assert before == {name: (run / name).read_bytes() for name in before}
+    assert json.loads((run / "manifest.json").read_text())["test_evaluations"] == count + 1
 
 
 def test_changed_data_are_not_evaluated_as_the_old_ones(own_corpus, tmp_path):

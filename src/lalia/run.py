@@ -156,6 +156,7 @@ def _train_in(
         "stopped": result.stopped,
         "batch_seconds": result.batch_seconds,
         "processes": processes.count,
+        "test_evaluations": 1,
         "thresholds": {trait: each["threshold"] for trait, each in decisions.items()},
         **({"decisions": decisions} if settings.decisions != DecisionSettings() else {}),
         "layer_weights": _layer_weights(prepared.rater),
@@ -182,6 +183,8 @@ def evaluate_run(run: str | Path, progress: Progress | None = None) -> Path:
     prepared = replace(prepared, split=split)
     predictions = score_table(prepared, prepared.table, settings, progress, reader)
     write_numbers(predictions, prepared, settings, folder, progress)
+    # numbers that are looked at again and again, with a change in between, are those of a validation part
+    write_manifest(folder, manifest | {"test_evaluations": manifest.get("test_evaluations", 1) + 1})
     write_report(folder)
     return folder
 
