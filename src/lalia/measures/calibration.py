@@ -15,7 +15,8 @@ _CLIP = 1e-6
 _MOST_STEPS = 60
 # the largest step in units of a standard deviation of the logits
 _LONGEST_STEP = 3.0
-_TOLERANCE = 1e-10
+# the next Newton step would be about the square of it
+_TOLERANCE = 1e-6
 
 
 def brier_score(is_present: ArrayLike, probability: ArrayLike, weights: ArrayLike | None = None) -> Floats:
