@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lalia.errors import list_some
-from lalia.measures.metrics import METRICS, Judged, Metric, judge
+from lalia.measures.metrics import RATER_METRICS, Judged, Metric, judge
 from lalia.measures.weighted import Flags, Floats, Ties, as_weights, divide, find_ties, over_replicates
 from lalia.scale import Scale
 
@@ -172,7 +172,7 @@ def _judge(pairs: Floats, scale: Scale) -> Judged:
 def _average(comparisons: Sequence[_Comparison], n_recordings: int, weights: ArrayLike | None) -> dict[str, Agreement]:
     given = as_weights(weights, n_recordings)
     drawn = [_draw(comparison, given) for comparison in comparisons]
-    return {metric.name: _average_metric(metric, comparisons, drawn, given.shape[:-1]) for metric in METRICS}
+    return {metric.name: _average_metric(metric, comparisons, drawn, given.shape[:-1]) for metric in RATER_METRICS}
 
 
 def _draw(comparison: _Comparison, weights: NDArray[Any]) -> Floats:
