@@ -36,6 +36,7 @@ ORDER = [
     "resuming",
     "run",
     "push",
+    "run_compare",
     "run_probe",
     "run_audit",
     "starter",

@@ -247,6 +247,23 @@ def audit(
 
 
 @app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs; each is compared with the first.")],
+    out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("comparison"),
+    part: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    seed: Annotated[int, typer.Option(help="Of the drawn speakers and the exchanged models.")] = 0,
+) -> None:
+    """Compare runs on the same speakers: differences with intervals and p-values."""
+    from lalia.run_compare import compare as compare_runs
+    from lalia.terminal import show_progress
+
+    with show_progress() as progress:
+        table = compare_runs(runs, out, part=part, seed=seed, progress=progress)
+    _show_differences(table)
+    typer.echo(f"Wrote {out}: compare.csv, compare.json, compare.svg")
+
+
+@app.command()
 def cache(
     action: Annotated[CacheAction, typer.Argument(help="show or clear.")] = CacheAction.SHOW,
     folder: Annotated[Path | None, typer.Option("--dir", help="The folder, where cache.dir names one.")] = None,
@@ -269,6 +286,29 @@ def cache(
     typer.echo(f"{place}: {found.entries} entries, {_gigabytes(found.size_bytes)}")
     if found.oldest_use is not None:
         typer.echo(f"The first to go was last used on {datetime.fromtimestamp(found.oldest_use):%Y-%m-%d %H:%M}.")
+
+
+def _show_differences(table: "pd.DataFrame") -> None:
+    from lalia.run_compare import SHOWN_METRICS
+    from lalia.terminal import show_table
+
+    for (first, second), rows in table[table["unit"] == "recording"].groupby(["first_run", "second_run"], sort=False):
+        shown = [
+            (
+                row["trait"],
+                row["metric"],
+                *(_number(row[key], ".2f") for key in ("first", "second")),
+                "{}\n{} to {}".format(*(_number(row[key], "+.2f") for key in ("difference", "low", "high"))),
+                *(_number(row[key], ".3f") for key in ("p", "p_holm")),
+            )
+            for row in rows[rows["metric"].isin(SHOWN_METRICS)].to_dict("records")
+        ]
+        columns = ["", "metric", "first", "second", "difference (95 %)", "p", "p, all traits"]
+        show_table(f"{second} compared with {first}, by recording", columns, shown)
+
+
+def _number(value: float, form: str) -> str:
+    return "-" if value != value else format(value, form)
 
 
 def _show_audit(result: "Audit") -> None:
