@@ -45,6 +45,7 @@ def test_a_run_folder_holds_what_belongs_to_the_run(run):
     assert sorted(path.name for path in run.iterdir()) == [
         "checkpoints",
         "config.yaml",
+        "data.csv",
         "history.csv",
         "manifest.json",
         "metrics.json",
@@ -171,6 +172,21 @@ def test_an_encoder_from_the_hub_is_recorded_with_its_commit_and_need_not_stay(o
     assert (manifest["encoder"]["name"], manifest["encoder"]["revision"]) == ("someone/small-hubert", commit)
     assert list((tmp_path / "encoders").iterdir()) == []
     assert str(tmp_path) not in (folder / "report.html").read_text()
+
+
+def test_chance_stands_beside_the_numbers_of_speakers(run):
+    metrics = read_metrics(run)
+    compared = 0
+    for part in metrics.values():
+        for trait, found in part["chance"].items():
+            for name, chance in found.items():
+                value = part["speaker"]["traits"][trait][name]["value"]
+                assert (chance["value"] is None) == (value is None)
+                if value is not None:
+                    assert chance["value"] == pytest.approx(value)
+                    assert 0 < chance["p"] <= 1
+                    compared += 1
+    assert compared
 
 
 def test_evaluating_a_run_again_changes_no_number(run):

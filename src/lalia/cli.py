@@ -260,7 +260,7 @@ def compare(
     with show_progress() as progress:
         table = compare_runs(runs, out, part=part, seed=seed, progress=progress)
     _show_differences(table)
-    typer.echo(f"Wrote {out}: compare.csv, compare.json, compare.svg")
+    typer.echo(f"Wrote {out}: compare.csv, compare.json, compare.svg, runs.csv")
 
 
 @app.command()

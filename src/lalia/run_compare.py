@@ -7,7 +7,7 @@ from typing import Final
 import pandas as pd
 
 from lalia.errors import RunError
-from lalia.evaluation.compare import Model, check_comparable, compare_models
+from lalia.evaluation.compare import Model, check_comparable, compare_models, summarize_runs
 from lalia.evaluation.evaluate import UNITS
 from lalia.files import replacing, write_json
 from lalia.progress import Progress
@@ -24,6 +24,8 @@ def compare(
     runs: Sequence[str | Path], out: str | Path, *, part: str = "test", seed: int = 0, progress: Progress | None = None
 ) -> pd.DataFrame:
     """Compare each run with the first one, and write ``compare.csv``, ``compare.json`` and ``compare.svg``.
+
+    What all runs reach together goes to ``runs.csv``, see ``summarize_runs``.
 
     Args:
         runs: folders of finished runs on the same recordings, two or more.
@@ -62,7 +64,9 @@ def compare(
             tables.append(found)
             progress.advance()
     table = pd.concat(tables, ignore_index=True)
-    _write(table, Path(out), part, seed)
+    models = [model for model, _ in read]
+    together = [summarize_runs(models, scale, unit=unit, seed=seed).assign(unit=unit) for unit in UNITS]
+    _write(table, pd.concat(together, ignore_index=True), Path(out), part, seed)
     return table
 
 
@@ -84,7 +88,9 @@ def _read(run: str | Path, part: str) -> tuple[Model, Scale]:
     return Model(folder.resolve().name, of_part, thresholds), settings.data.scale.build()
 
 
-def _write(table: pd.DataFrame, folder: Path, part: str, seed: int) -> None:
+def _write(table: pd.DataFrame, together: pd.DataFrame, folder: Path, part: str, seed: int) -> None:
+    with replacing(folder / "runs.csv") as temporary:
+        together.to_csv(temporary, index=False, lineterminator="\n")
     with replacing(folder / "compare.csv") as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
     rows = table.astype(object).where(table.notna(), None).to_dict("records")

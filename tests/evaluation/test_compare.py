@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from lalia.errors import RunError
-from lalia.evaluation.compare import Model, check_comparable, compare_models, holm
+from lalia.evaluation.compare import Model, check_comparable, compare_models, holm, summarize_runs
 from lalia.measures.metrics import METRICS
 from lalia.scale import Scale
 
@@ -94,6 +94,27 @@ def test_speakers_are_compared_by_their_means():
     means = second.predictions.groupby("speaker")[["rating", "score"]].mean()
     assert found["second"].iloc[0] == pytest.approx((means["score"] - means["rating"]).abs().mean())
     assert found["n"].iloc[0] == found["speakers"].iloc[0] == 20
+
+
+def test_runs_together_have_the_mean_of_their_values_and_an_interval_of_both_chances():
+    models = [make(f"seed{number}", 1.0, seed=number, traits=("breathy", "slow_rate")) for number in range(4)]
+    found = summarize_runs(models, SCALE, metrics=MAE, replicates=1000).set_index("trait")
+    each = [
+        (model.predictions["score"] - model.predictions["rating"]).abs().groupby(model.predictions["trait"]).mean()
+        for model in models
+    ]
+    expected = pd.DataFrame(each)
+    pd.testing.assert_series_equal(found.loc[expected.columns, "mean"], expected.mean(), check_names=False)
+    pd.testing.assert_series_equal(found.loc[expected.columns, "sd"], expected.std(), check_names=False)
+    assert found.loc["macro", "mean"] == pytest.approx(expected.mean().mean())
+    assert found.loc["macro", "lowest"] == pytest.approx(expected.mean(axis=1).min())
+    # equal runs leave the speakers' chance alone; runs of other seeds add theirs
+    same = summarize_runs([models[0]] * 4, SCALE, metrics=MAE, replicates=1000).set_index("trait")
+    assert same.loc["breathy", "sd"] == 0
+    alone = same.loc["breathy", "high"] - same.loc["breathy", "low"]
+    worse = Model("worse", models[0].predictions.assign(score=4.0), models[0].thresholds)
+    mixed = summarize_runs([models[0], worse], SCALE, metrics=MAE, replicates=1000).set_index("trait")
+    assert mixed.loc["breathy", "high"] - mixed.loc["breathy", "low"] > alone
 
 
 def test_holm_by_hand():

@@ -131,6 +131,77 @@ def compare_models(
     return pd.concat([table, pd.DataFrame(means)], ignore_index=True) if means else table
 
 
+def summarize_runs(
+    models: Sequence[Model],
+    scale: Scale,
+    *,
+    metrics: Sequence[Metric] = METRICS,
+    unit: Unit = "recording",
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return what several runs reach together, such as runs that differ in their seed alone.
+
+    The interval holds both sources of chance: in each replicate as many runs are drawn as there are, with replacement,
+    all of them are evaluated on the same drawn speakers, and their mean is taken.
+
+    Args:
+        models: two or more, on the same recordings; see ``check_comparable``.
+        scale: and all that follow, those of ``compare_models``.
+
+    Returns:
+        Columns trait, metric, mean, sd (of the runs, over their number less 1), lowest, highest, low, high, runs; the
+        trait ``macro`` is the mean over traits in which the metric is defined in all runs.
+    """
+    tables = [_rated(model, scale, unit) for model in models]
+    speakers = np.unique(tables[0]["speaker"].to_numpy(dtype=str))
+    drawn = speaker_weights(list(speakers), replicates, seed)
+    runs = np.random.default_rng([seed, 2]).integers(0, len(models), size=(len(models), replicates))
+    rows: list[dict[str, Any]] = []
+    for metric in metrics:
+        values, draws, traits = [], [], []
+        for trait in dict.fromkeys(tables[0]["trait"]):
+            parts = [table[table["trait"] == trait] for table in tables]
+            judged = [
+                _judge(part, scale, model.thresholds.get(trait), unit)
+                for part, model in zip(parts, models, strict=True)
+            ]
+            if any(metric.reason(each) is not None for each in judged):
+                continue
+            weights = SpeakerWeights(drawn, np.searchsorted(speakers, parts[0]["speaker"].to_numpy(dtype=str)))
+            values.append([float(metric.compute(each)) for each in judged])
+            draws.append(np.stack([metric.compute(each, weights) for each in judged]))
+            traits.append(trait)
+        if traits:
+            values.append(np.mean(values, axis=0).tolist())
+            draws.append(_mean_of_defined(np.stack(draws)))
+            traits.append("macro")
+        for trait, of_runs, of_draws in zip(traits, values, draws, strict=True):
+            low, high = interval(of_draws[runs, np.arange(replicates)].mean(axis=0))
+            rows.append(
+                {
+                    "trait": trait,
+                    "metric": metric.name,
+                    "mean": float(np.mean(of_runs)),
+                    "sd": float(np.std(of_runs, ddof=1)),
+                    "lowest": min(of_runs),
+                    "highest": max(of_runs),
+                    "low": low,
+                    "high": high,
+                    "runs": len(models),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _mean_of_defined(values: Floats) -> Floats:
+    """Return the mean along the first axis of what is not NaN, NaN where nothing is."""
+    is_defined = ~np.isnan(values)
+    sums, counts = np.nansum(values, axis=0), is_defined.sum(axis=0)
+    averaged: Floats = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+    return averaged
+
+
 def holm(p: Floats) -> Floats:
     """Return p-values corrected for their number by Holm's step-down method; NaN stays NaN and is not counted.
 
@@ -235,18 +306,11 @@ def _mean(found: Sequence[_Difference]) -> _Difference | None:
     if not defined:
         return None
 
-    def mean(arrays: Sequence[Floats]) -> Floats:
-        stacked = np.stack(arrays)
-        is_defined = ~np.isnan(stacked)
-        sums, counts = np.nansum(stacked, axis=0), is_defined.sum(axis=0)
-        averaged: Floats = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
-        return averaged
-
     return _Difference(
         float(np.mean([each.first for each in defined])),
         float(np.mean([each.second for each in defined])),
-        mean([each.replicates for each in defined]),
-        mean([each.exchanges for each in defined]),
+        _mean_of_defined(np.stack([each.replicates for each in defined])),
+        _mean_of_defined(np.stack([each.exchanges for each in defined])),
         len(defined),
     )
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lalia.data.splits import PARTS
 from lalia.files import write_json
+from lalia.measures.chance import Chance, auc_by_chance, spearman_by_chance
 from lalia.measures.metrics import ALL_METRICS, Judged, Metric, best_threshold, judge
 from lalia.measures.uncertainty import bca_interval, interval, leave_speakers_out, speaker_weights
 from lalia.measures.weighted import SpeakerWeights
@@ -115,6 +116,39 @@ def evaluate(
                 for name, of_task in rows.groupby(task)
             }
     return tree
+
+
+def judge_chance(predictions: pd.DataFrame, scale: Scale, *, permutations: int = REPLICATES, seed: int = 0) -> Any:
+    """Return for each part and trait what AUC and Spearman's correlation of speakers would be by chance.
+
+    Args:
+        predictions: as for ``evaluate``.
+        scale: of the ratings.
+        permutations: how often ratings are dealt out to the speakers anew.
+        seed: of the dealings.
+
+    Returns:
+        ``[part][trait][metric]`` as ``Chance.to_json`` gives it, with a reason where the metric is undefined.
+    """
+    tree: dict[str, Any] = {}
+    for part in (part for part in PARTS if part in set(predictions["part"])):
+        means = average_speakers(predictions[predictions["part"] == part], scale)
+        for trait, rows in means.groupby("trait", sort=False):
+            ratings, scores = rows["rating"].to_numpy(), rows["score"].to_numpy()
+            is_present, probability = scale.is_present(ratings) == 1, rows["probability"].to_numpy()
+            found = {
+                "auc": auc_by_chance(is_present, probability, permutations=permutations, seed=seed),
+                "spearman": spearman_by_chance(ratings, scores, permutations=permutations, seed=seed),
+            }
+            of_part = tree.setdefault(part, {})
+            of_part[str(trait)] = {name: _tell_chance(each, len(rows)) for name, each in found.items()}
+    return tree
+
+
+def _tell_chance(chance: Chance | None, n: int) -> dict[str, Any]:
+    if chance is None:
+        return {"value": None, "low": None, "high": None, "p": None, "n": n, "reason": "undefined for these speakers"}
+    return chance.to_json()
 
 
 def fit_decisions(predictions: pd.DataFrame, traits: Iterable[str], scale: Scale) -> dict[str, Decision]:

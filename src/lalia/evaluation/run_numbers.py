@@ -11,7 +11,7 @@ import torch
 from lalia.data.table import RecordingTable
 from lalia.evaluation.audit import nuisance_baselines, rater_agreement
 from lalia.evaluation.decisions import calibrate_predictions, fit_abstention, fit_calibration, rated_presence
-from lalia.evaluation.evaluate import evaluate, fit_decisions, write_metrics
+from lalia.evaluation.evaluate import evaluate, fit_decisions, judge_chance, write_metrics
 from lalia.evaluation.predict import predict
 from lalia.evaluation.selective import judge_abstention
 from lalia.files import replacing
@@ -140,5 +140,7 @@ def write_numbers(
     if "abstains" in predictions:
         for part, tree in judge_abstention(predictions, scale, prepared.rater.thresholds, seed=settings.seed).items():
             metrics[part]["abstention"] = tree
+    for part, tree in judge_chance(predictions, scale, seed=settings.seed).items():
+        metrics[part]["chance"] = tree
     write_metrics(metrics, folder / "metrics.json")
     progress.advance()

@@ -76,6 +76,8 @@ class SpeechRater(nn.Module):
 
     Example:
         >>> from lalia.model.encoders.random import make_random_encoder
+        >>> from lalia.model.heads import build_head
+        >>> from lalia.model.pooling import build_pooling
         >>> scale = Scale((1, 2, 3, 4), present_from=2)
         >>> rater = SpeechRater(
         ...     make_random_encoder("wavlm", layers=1, width=16, heads=2),
