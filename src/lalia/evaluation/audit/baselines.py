@@ -25,8 +25,8 @@ from lalia.scale import Scale
 _Floats = NDArray[np.float64]
 _Flags = NDArray[np.bool_]
 
-_ALPHAS = tuple(10.0**power for power in range(-1, 6))
-_STRENGTHS = tuple(10.0**power for power in range(-5, 2))
+_ALPHAS = tuple(10.0**power for power in range(-1, 6, 2))
+_STRENGTHS = tuple(10.0**power for power in range(-5, 2, 2))
 
 
 def nuisance_baselines(table: RecordingTable, split: Split) -> dict[str, pd.DataFrame]:
