@@ -16,6 +16,7 @@ from lalia.model.encoders.load import load_encoder
 from lalia.model.rater import SpeechRater
 from lalia.prepare import prepare
 from lalia.run import evaluate_run, train
+from lalia.run_folder import open_run_folder
 from toy_run import quick_settings, write_toy_corpus
 
 
@@ -43,6 +44,8 @@ def read_metrics(run):
 
 def test_a_run_folder_holds_what_belongs_to_the_run(run):
     assert sorted(path.name for path in run.iterdir()) == [
+        "checklist-answers.yaml",
+        "checklist.csv",
         "checkpoints",
         "config.yaml",
         "data.csv",
@@ -124,6 +127,19 @@ def test_the_settings_of_a_run_give_the_same_run(run, corpus):
         train(settings)
 
 
+def test_answers_to_the_checklists_survive_a_run_that_begins_again(tmp_path):
+    folder = tmp_path / "run"
+    open_run_folder(folder, resume=False, overwrite=False)
+    (folder / "model").mkdir()
+    (folder / "checklist-answers.yaml").write_text("CLAIM: {5: prospective}")
+    (folder / "manifest.json").write_text("{}")
+    open_run_folder(folder, resume=False, overwrite=True)
+    assert [path.name for path in folder.iterdir()] == ["checklist-answers.yaml"]
+    (folder / "checklist-answers.yaml").write_text("CLAIM: {50: prospective}")
+    with pytest.raises(RunError, match=r"CLAIM has no item '50' \(did you mean '44'\?\)"):
+        open_run_folder(folder, resume=False, overwrite=False)
+
+
 def test_two_runs_with_one_seed_give_the_same_bytes(run, corpus, tmp_path):
     again = train(quick_settings(corpus, tmp_path))
     assert again.name == run.name
@@ -195,6 +211,7 @@ def test_evaluating_a_run_again_changes_no_number(run):
     evaluate_run(run)
     assert before == {name: (run / name).read_bytes() for name in before}
     assert json.loads((run / "manifest.json").read_text())["test_evaluations"] == count + 1
+    assert f"Evaluations of the test part: {count + 1}" in (run / "model" / "README.md").read_text()
 
 
 def test_changed_data_are_not_evaluated_as_the_old_ones(own_corpus, tmp_path):

@@ -157,12 +157,15 @@ def evaluate(run: RunFolder) -> None:
 
 @app.command()
 def report(run: RunFolder) -> None:
-    """Write the report of a run anew from the files in its folder."""
+    """Write the report of a run, its checklist and its model card anew from the files in its folder."""
+    from lalia.report.card import refresh_card
     from lalia.report.page import write_report
     from lalia.run_folder import read_run
 
     folder, _, _ = read_run(run)
     typer.echo(f"Wrote {write_report(folder)}")
+    card = refresh_card(folder)
+    typer.echo("The model card was changed by hand and stays." if card is None else f"Wrote {card}")
 
 
 @app.command()

@@ -26,7 +26,7 @@ from lalia.model.saved_rater import hash_weights
 from lalia.prepare import Prepared, describe_flow, prepare
 from lalia.processes import Processes, join_processes
 from lalia.progress import Progress
-from lalia.report.card import write_card
+from lalia.report.card import refresh_card, write_card
 from lalia.report.page import write_report
 from lalia.resuming import accept_changes, find_changes, find_run, write_data_hashes
 from lalia.run_folder import open_run_folder, read_manifest, read_run, run_path, start_manifest, write_manifest
@@ -185,6 +185,7 @@ def evaluate_run(run: str | Path, progress: Progress | None = None) -> Path:
     write_numbers(predictions, prepared, settings, folder, progress)
     # numbers that are looked at again and again, with a change in between, are those of a validation part
     write_manifest(folder, manifest | {"test_evaluations": manifest.get("test_evaluations", 1) + 1})
+    refresh_card(folder)
     write_report(folder)
     return folder
 

@@ -15,6 +15,7 @@ import lalia
 from lalia.config import identity_json, load_config
 from lalia.errors import RunError
 from lalia.files import write_json
+from lalia.report.answers import ANSWERS_FILE, read_answers
 from lalia.settings import RunSettings
 
 PACKAGES = (
@@ -41,27 +42,38 @@ def run_path(settings: RunSettings, data_hash: str) -> Path:
 
 
 def open_run_folder(path: Path, *, resume: bool, overwrite: bool) -> None:
-    """Make a run's folder, or say why it cannot be used.
+    """Make a run's folder, or say why it cannot be used; what people answered to the checklists stays in it.
 
     Raises:
-        RunError: if the run exists already and is neither resumed nor overwritten, or the folder cannot be written.
+        RunError: if the run exists already and is neither resumed nor overwritten, the folder cannot be written, or
+            answers in it cannot be read, which would stop the report at the end.
     """
     try:
         if overwrite and (path / "manifest.json").exists():
-            shutil.rmtree(path)
-        if path.exists() and any(path.iterdir()) and not resume:
+            _empty(path)
+        if path.exists() and any(child.name != ANSWERS_FILE for child in path.iterdir()) and not resume:
             raise RunError(
                 f"The run '{path}' exists already. Give --resume to go on, --overwrite to begin again, "
                 "or change a setting such as the seed."
             )
         path.mkdir(parents=True, exist_ok=True)
         path.chmod(0o700)
+        read_answers(path)
     except RunError:
         raise
     except OSError as cause:
         raise RunError(f"Cannot write to '{path}': {cause.strerror}. Set another folder in runs.") from cause
     if not os.access(path, os.W_OK):
         raise RunError(f"The folder '{path}' is read-only. Set another folder in runs.")
+
+
+def _empty(folder: Path) -> None:
+    """Delete what lalia has written into a run's folder, the manifest last: until then it is known for a run."""
+    for child in sorted(folder.iterdir(), key=lambda child: child.name == "manifest.json"):
+        if child.is_dir() and not child.is_symlink():
+            shutil.rmtree(child)
+        elif child.name != ANSWERS_FILE:
+            child.unlink()
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

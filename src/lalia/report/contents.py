@@ -34,6 +34,8 @@ class Contents:
         metrics: metrics.json.
         history: history.csv, a row per epoch, no row where nothing was trained.
         predictions: predictions.csv; a row per recording, part and trait.
+        split: split.csv, no row where the file is missing.
+        groups: the rows of audit/subgroups.json, none where the run was not audited.
     """
 
     settings: RunSettings
@@ -41,6 +43,8 @@ class Contents:
     metrics: dict[str, Any]
     history: pd.DataFrame
     predictions: pd.DataFrame
+    split: pd.DataFrame
+    groups: list[dict[str, Any]]
 
     @cached_property
     def scale(self) -> Scale:
@@ -189,7 +193,20 @@ def read_contents(folder: Path) -> Contents:
         metrics=_read_json(folder / "metrics.json"),
         history=_read_history(folder / "history.csv"),
         predictions=_read_predictions(folder / "predictions.csv"),
+        split=_read_split(folder / "split.csv"),
+        groups=read_groups(folder),
     )
+
+
+def read_groups(folder: Path) -> list[dict[str, Any]]:
+    """Return the performance of each group of speakers, as an audit of the run wrote it; nothing without one.
+
+    Raises:
+        RunError: if the file cannot be read.
+    """
+    path = folder / "audit" / "subgroups.json"
+    rows: list[dict[str, Any]] = _read_json(path)["groups"] if path.is_file() else []
+    return rows
 
 
 def _is_metric(value: object) -> bool:
@@ -216,6 +233,12 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _read_history(path: Path) -> pd.DataFrame:
     text = _read_text(path)
     return pd.read_csv(io.StringIO(text)) if text.strip() else pd.DataFrame({"epoch": []})
+
+
+def _read_split(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        return pd.DataFrame({"recording": [], "speaker": [], "part": []}, dtype=str)
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
 def _read_predictions(path: Path) -> pd.DataFrame:

@@ -11,8 +11,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lalia.files import write_text
-from lalia.report import pictures, tables
+from lalia.report import checklist, pictures, tables
 from lalia.report.contents import Contents, read_contents
+from lalia.report.items import load_lists
 from lalia.settings import HeadSettings, RandomEncoder
 
 _ADAPTATIONS = {
@@ -23,7 +24,9 @@ _ADAPTATIONS = {
 
 
 def write_report(run_folder: str | Path) -> Path:
-    """Write ``report.html`` into the folder of a run, from the files in it alone.
+    """Write ``report.html`` and ``checklist.csv`` into the folder of a run, from the files in it alone.
+
+    A ``checklist-answers.yaml`` to fill in is written too where there is none.
 
     Args:
         run_folder: with config.yaml, manifest.json, metrics.json, history.csv and predictions.csv.
@@ -32,7 +35,7 @@ def write_report(run_folder: str | Path) -> Path:
         The path of the report. The same files give the same bytes.
 
     Raises:
-        RunError: if a file is missing or cannot be read.
+        RunError: if a file is missing or cannot be read, or answers are to items that there are not.
         ConfigError: if config.yaml does not hold the settings of a run.
     """
     folder = Path(run_folder)
@@ -46,7 +49,8 @@ def write_report(run_folder: str | Path) -> Path:
     )
     templates.globals["number"] = tables.format_number
     templates.filters["breakable"] = _allow_breaks
-    page = templates.get_template("report.html.jinja").render(_describe(contents))
+    rows = checklist.write_checklist(folder, contents)
+    page = templates.get_template("report.html.jinja").render(_describe(contents) | _describe_checklist(rows))
     path = folder / "report.html"
     write_text(path, page)
     return path
@@ -103,6 +107,14 @@ def _describe_trait(contents: Contents, number: int, trait: str) -> dict[str, An
         "pictures": pictures.draw_trait(contents, number, trait),
         "table": tables.build_trait(contents, trait),
     }
+
+
+def _describe_checklist(rows: Sequence[checklist.Row]) -> dict[str, Any]:
+    lists = [
+        {"name": one.name, "source": one.source, "rows": [row for row in rows if row.list == one.name]}
+        for one in load_lists()
+    ]
+    return {"lists": lists, "statuses": checklist.STATUSES, "list_counts": checklist.count_statuses(rows)}
 
 
 def _say_asked(contents: Contents) -> list[tuple[str, str]]:

@@ -1,0 +1,1 @@
+"""What a run knows of the items of the lists."""
