@@ -96,6 +96,7 @@ def test_metrics_are_addressed_as_designed(run):
         "acoustic",
     }
     assert "qwk" in metrics["test"]["raters"]["recording"]["macro"]
+    assert set(metrics["test"]["reliability"]["breathy"]) == {"krippendorff_alpha", "pairwise_qwk", "icc_a1", "icc_ak"}
 
 
 def test_the_history_has_a_row_per_epoch(run):

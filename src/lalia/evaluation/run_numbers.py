@@ -13,6 +13,7 @@ from lalia.evaluation.audit import nuisance_baselines, rater_agreement
 from lalia.evaluation.decisions import calibrate_predictions, fit_abstention, fit_calibration, rated_presence
 from lalia.evaluation.evaluate import evaluate, fit_decisions, judge_chance, write_metrics
 from lalia.evaluation.predict import predict
+from lalia.evaluation.reliability import rater_reliability
 from lalia.evaluation.selective import judge_abstention
 from lalia.files import replacing
 from lalia.measures.metrics import METRICS
@@ -140,6 +141,8 @@ def write_numbers(
     if "abstains" in predictions:
         for part, tree in judge_abstention(predictions, scale, prepared.rater.thresholds, seed=settings.seed).items():
             metrics[part]["abstention"] = tree
+    for part, tree in rater_reliability(prepared.table, prepared.split, seed=settings.seed).items():
+        metrics[part]["reliability"] = tree
     for part, tree in judge_chance(predictions, scale, seed=settings.seed).items():
         metrics[part]["chance"] = tree
     write_metrics(metrics, folder / "metrics.json")
