@@ -92,6 +92,8 @@ def train(
         adapt_full(encoder)
     freeze_unused(encoder, "last")
     rater = make_rater(encoder=encoder)
+    if "memory" in progress.fault:
+        _limit_memory(rater, **progress.fault["memory"])
     table = _table(folder / "audio", rater)
     train_table = table.select([True] * 6 + [False] * 2)
     validation = table.select([False] * 4 + [True] * 4)
@@ -125,8 +127,10 @@ def train(
     (folder / "result.json").write_text(json.dumps(found | {"events": progress.events}))
 
 
-def command(*arguments, fault=None, keeps_capabilities=True, clock=None):
-    """Run a command of lalia."""
+def command(*arguments, fault=None, keeps_capabilities=True, clock=None, packages=None):
+    """Run a command of lalia, where asked for with a folder of packages before all others."""
+    if packages is not None:
+        sys.path.insert(0, packages)
     if not keeps_capabilities:
         _drop_capabilities()
     _set_clock(clock)
@@ -285,6 +289,16 @@ def _change_loss(steps, change):
         return whole_batch.backward_apart(pieces, score, changed, *others)
 
     step.Stepper.take, step.backward_apart = take, backward_apart
+
+
+def _limit_memory(rater, most, *, training=True, error="CUDA out of memory."):
+    """Let forward passes of more than so many recordings fail, in training or in validation."""
+
+    def check(module, given, raw):
+        if rater.training == training and len(raw) > most:
+            raise RuntimeError(error)
+
+    rater.register_forward_hook(check)
 
 
 def _break_validation(values):

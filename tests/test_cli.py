@@ -19,7 +19,7 @@ from lalia.run import train
 from lalia.training.cache import ActivationStore, content_key
 from toy_run import QUICK, quick_settings, write_toy_corpus
 
-COMMANDS = ["demo", "init", "check", "split", "train", "evaluate", "report", "predict", "probe", "cache"]
+COMMANDS = ["demo", "init", "check", "split", "train", "evaluate", "report", "predict", "probe", "audit", "cache"]
 
 
 @pytest.fixture
@@ -275,3 +275,33 @@ def test_a_killed_run_leaves_no_half_written_file_and_resumes(corpus, tmp_path, 
     assert (code, "has not finished" in err) == (2, True)
     assert lalia(*again, "--resume", cwd=tmp_path)[0] == 0
     assert SpeechRater.from_pretrained(folder).traits
+
+
+def test_audit_shows_tables_and_findings_and_names_its_files(corpus, tmp_path, lalia):
+    code, out, _ = lalia("audit", corpus / "run.yaml", *QUICK, f"runs={tmp_path}", cwd=tmp_path)
+    assert code == 0
+    for title in ("AUC of what is no speech", "AUC where recordings or speakers are split", "Few people:"):
+        assert title in out
+    assert re.search(r"\d+ findings\.", out)
+    assert (tmp_path / "demo-audit" / "audit.json").is_file()
+
+
+def test_audit_of_a_run_shows_its_groups_of_speakers(corpus, tmp_path, lalia):
+    run = train(quick_settings(corpus, tmp_path, "audit.min_speakers=1"))
+    code, out, _ = lalia("audit", run, cwd=tmp_path)
+    assert code == 0
+    assert "Groups of speakers, mean over traits, test part" in out
+    assert "sex: female" in out
+    found = pd.read_csv(run / "audit" / "subgroups.csv")
+    assert {"task", "age", "sex", "site", "severity"} == set(found["attribute"])
+    assert found["value"].notna().any()
+    assert lalia("audit", run, "data.covariates=[sex]", cwd=tmp_path)[0] == 0
+    assert {"task", "sex", "severity"} == set(pd.read_csv(run / "audit" / "subgroups.csv")["attribute"])
+
+
+def test_check_names_levels_that_few_people_have(corpus, tmp_path, lalia):
+    _, out, _ = lalia("check", corpus / "run.yaml", *QUICK, f"runs={tmp_path}", cwd=tmp_path)
+    assert "Note: Few people: " in out
+    assert "fewer than 5 speakers" in out
+    _, out, _ = lalia("check", corpus / "run.yaml", *QUICK, f"runs={tmp_path}", "audit.min_speakers=1", cwd=tmp_path)
+    assert "fewer than 5 speakers" not in out

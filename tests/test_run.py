@@ -48,6 +48,7 @@ def test_a_run_folder_holds_what_belongs_to_the_run(run):
         "checklist.csv",
         "checkpoints",
         "config.yaml",
+        "data.csv",
         "history.csv",
         "manifest.json",
         "metrics.json",
@@ -87,8 +88,15 @@ def test_metrics_are_addressed_as_designed(run):
     assert set(metrics) == {"train", "validation", "test"}
     assert "auc" in metrics["test"]["recording"]["traits"]["breathy"]
     assert "spearman" in metrics["test"]["speaker"]["macro"]
-    assert set(metrics["test"]["baselines"]) == {"majority", "duration"}
+    assert set(metrics["test"]["baselines"]) == {
+        "majority",
+        "mean",
+        "duration",
+        "demographics",
+        "acoustic",
+    }
     assert "qwk" in metrics["test"]["raters"]["recording"]["macro"]
+    assert set(metrics["test"]["reliability"]["breathy"]) == {"krippendorff_alpha", "pairwise_qwk", "icc_a1", "icc_ak"}
 
 
 def test_the_history_has_a_row_per_epoch(run):
@@ -183,10 +191,28 @@ def test_an_encoder_from_the_hub_is_recorded_with_its_commit_and_need_not_stay(o
     assert str(tmp_path) not in (folder / "report.html").read_text()
 
 
+def test_chance_stands_beside_the_numbers_of_speakers(run):
+    metrics = read_metrics(run)
+    compared = 0
+    for part in metrics.values():
+        for trait, found in part["chance"].items():
+            for name, chance in found.items():
+                value = part["speaker"]["traits"][trait][name]["value"]
+                assert (chance["value"] is None) == (value is None)
+                if value is not None:
+                    assert chance["value"] == pytest.approx(value)
+                    assert 0 < chance["p"] <= 1
+                    compared += 1
+    assert compared
+
+
 def test_evaluating_a_run_again_changes_no_number(run):
     before = {name: (run / name).read_bytes() for name in ("metrics.json", "predictions.csv")}
+    count = json.loads((run / "manifest.json").read_text())["test_evaluations"]
     evaluate_run(run)
     assert before == {name: (run / name).read_bytes() for name in before}
+    assert json.loads((run / "manifest.json").read_text())["test_evaluations"] == count + 1
+    assert f"Evaluations of the test part: {count + 1}" in (run / "model" / "README.md").read_text()
 
 
 def test_changed_data_are_not_evaluated_as_the_old_ones(own_corpus, tmp_path):

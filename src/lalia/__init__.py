@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lalia.model.encoders.load import encode, load_encoder
     from lalia.model.rater import SpeechRater
     from lalia.report.page import write_report
+    from lalia.run_compare import compare
     from lalia.training.loop import fit
 
 __version__ = "0.1.0.dev0"
@@ -28,6 +29,7 @@ _HOMES = {
     "RecordingDataset": "lalia.data.dataset",
     "SpeechRater": "lalia.model.rater",
     "build_rater": "lalia.build",
+    "compare": "lalia.run_compare",
     "encode": "lalia.model.encoders.load",
     "evaluate": "lalia.evaluation.evaluate",
     "fit": "lalia.training.loop",
@@ -45,6 +47,7 @@ __all__ = [
     "RecordingDataset",
     "SpeechRater",
     "build_rater",
+    "compare",
     "encode",
     "evaluate",
     "fit",

@@ -19,6 +19,9 @@ from lalia.errors import LaliaError, Stopped
 from lalia.signals import STOP_SIGNALS
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from lalia.evaluation.audit.result import Audit
     from lalia.evaluation.probe import ProbeResult
     from lalia.prepare import Prepared
     from lalia.settings import RunSettings
@@ -222,6 +225,48 @@ def probe(
 
 
 @app.command()
+def audit(
+    config: Annotated[
+        Path, typer.Argument(help="The settings of a run, or the folder of a finished one.", metavar="RUN.yaml|RUN")
+    ],
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="The folder to write; <runs>/<name>-audit if not given.")] = None,
+) -> None:
+    """Train nothing; look for leaks, confounds and badly made recordings, or at a run's groups of speakers."""
+    from lalia.config import load_config
+    from lalia.run_audit import audit_folder, audit_run, run_audit
+    from lalia.terminal import show_progress
+
+    if config.is_dir():
+        _show_subgroups(audit_run(config, overrides or []))
+        typer.echo(f"Wrote {config / 'audit'}: subgroups.csv, subgroups.json")
+        return
+
+    settings = load_config(config, overrides or [])
+    with show_progress() as progress:
+        result = run_audit(settings, out, progress)
+    _show_audit(result)
+    typer.echo(f"Wrote {audit_folder(settings, out)}: audit.json, {', '.join(f'{name}.csv' for name in result.tables)}")
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs; each is compared with the first.")],
+    out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("comparison"),
+    part: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    seed: Annotated[int, typer.Option(help="Of the drawn speakers and the exchanged models.")] = 0,
+) -> None:
+    """Compare runs on the same speakers: differences with intervals and p-values."""
+    from lalia.run_compare import compare as compare_runs
+    from lalia.terminal import show_progress
+
+    with show_progress() as progress:
+        table = compare_runs(runs, out, part=part, seed=seed, progress=progress)
+    _show_differences(table)
+    typer.echo(f"Wrote {out}: compare.csv, compare.json, compare.svg, runs.csv")
+
+
+@app.command()
 def cache(
     action: Annotated[CacheAction, typer.Argument(help="show or clear.")] = CacheAction.SHOW,
     folder: Annotated[Path | None, typer.Option("--dir", help="The folder, where cache.dir names one.")] = None,
@@ -244,6 +289,92 @@ def cache(
     typer.echo(f"{place}: {found.entries} entries, {_gigabytes(found.size_bytes)}")
     if found.oldest_use is not None:
         typer.echo(f"The first to go was last used on {datetime.fromtimestamp(found.oldest_use):%Y-%m-%d %H:%M}.")
+
+
+def _show_differences(table: "pd.DataFrame") -> None:
+    from lalia.run_compare import SHOWN_METRICS
+    from lalia.terminal import show_table
+
+    for (first, second), rows in table[table["unit"] == "recording"].groupby(["first_run", "second_run"], sort=False):
+        shown = [
+            (
+                row["trait"],
+                row["metric"],
+                *(_number(row[key], ".2f") for key in ("first", "second")),
+                "{}\n{} to {}".format(*(_number(row[key], "+.2f") for key in ("difference", "low", "high"))),
+                *(_number(row[key], ".3f") for key in ("p", "p_holm")),
+            )
+            for row in rows[rows["metric"].isin(SHOWN_METRICS)].to_dict("records")
+        ]
+        columns = ["", "metric", "first", "second", "difference (95 %)", "p", "p, all traits"]
+        show_table(f"{second} compared with {first}, by recording", columns, shown)
+
+
+def _number(value: float, form: str) -> str:
+    return "-" if value != value else format(value, form)
+
+
+def _show_audit(result: "Audit") -> None:
+    from lalia.errors import list_some
+    from lalia.terminal import show_table
+
+    quality = result.to_json()["quality"]
+    rows = [
+        (name, *("-" if value[key] is None else f"{value[key]:.4g}" for key in ("low", "median", "high")))
+        for name, value in quality.items()
+    ]
+    show_table("Recordings", ["", "5 % below", "median", "5 % above"], rows)
+    traits = list(result.identity)
+    confounds = [
+        (name, *(_in_words(tree[trait]["auc"].to_json()) for trait in traits))
+        for name, tree in result.confounds.items()
+    ]
+    show_table("AUC of what is no speech, with 95 % intervals", ["", *traits], confounds)
+    identity = [
+        (trait, found) if isinstance(found, str) else (trait, *map(_in_words, found.to_json().values()))
+        for trait, found in result.identity.items()
+    ]
+    columns = ["", "by recording", "by speaker", "difference", "shuffled speakers"]
+    show_table(f"AUC where recordings or speakers are split, from {result.vectors}", columns, identity)
+    curve = [
+        (size, *(_in_words(tree["macro"][metric].to_json()) for metric in ("auc", "spearman")))
+        for size, tree in result.curve.items()
+    ]
+    show_table(
+        f"Learning from so many speakers, mean over traits, from {result.vectors}", ["", "auc", "spearman"], curve
+    )
+    if len(result.like_voices):
+        alike = [tuple(row) for row in result.like_voices.round(2).itertuples(index=False)]
+        show_table("Voices most alike: listen to them", ["", "and", "similarity", "more alike than own"], alike)
+    for note in result.notes:
+        typer.echo(f"Note: {note}")
+    for finding in result.findings:
+        shown = f" {list_some(finding.recordings)}" if finding.check == "quality" and finding.recordings else ""
+        typer.echo(f"- {finding.sentence}{shown}")
+    typer.echo(f"{len(result.findings)} findings." if result.findings else "Nothing was found.")
+
+
+def _show_subgroups(found: "pd.DataFrame") -> None:
+    from lalia.evaluation.audit.subgroups import SUBGROUP_METRICS
+    from lalia.terminal import show_table
+
+    keys = ("value", "low", "high")
+    part = "test" if "test" in set(found["part"]) else found["part"].iloc[0]
+    rows = []
+    for (attribute, group), of_group in found[found["part"] == part].groupby(["attribute", "group"], sort=False):
+        means = of_group[of_group["trait"] == "macro"].set_index("metric")
+        if means.empty:
+            rows.append((f"{attribute}: {group}", "-", *[""] * len(SUBGROUP_METRICS)))
+            continue
+        known = {
+            name: {key: None if value != value else value for key, value in zip(keys, values, strict=True)}
+            for name, values in zip(means.index, means[list(keys)].astype(float).to_numpy().tolist(), strict=True)
+        }
+        numbers = [_in_words(known[name]) for name in SUBGROUP_METRICS]
+        rows.append((f"{attribute}: {group}", str(int(means["speakers"].iloc[0])), *numbers))
+    columns = ["", "speakers", *(name.replace("_", " ") for name in SUBGROUP_METRICS)]
+    show_table(f"Groups of speakers, mean over traits, {part} part, by recording", columns, rows)
+    typer.echo("A dash: a group of too few speakers is not shown (audit.min_speakers).")
 
 
 def _show_probe(result: "ProbeResult") -> None:

@@ -94,9 +94,9 @@ def save_config(settings: RunSettings, path: str | Path) -> None:
 
 
 def identity_json(settings: RunSettings) -> str:
-    """Return the settings that change what a run computes, as canonical JSON: no name, place, report or probe."""
+    """Return the settings that change what a run computes, as canonical JSON: no name, place, report, audit."""
     values = settings.model_dump(mode="json")
-    for key in ("name", "runs", "report", "probe"):
+    for key in ("name", "runs", "report", "probe", "audit"):
         values.pop(key)
     for key in ("dir", "max_gb"):
         values["cache"].pop(key)

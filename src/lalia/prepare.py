@@ -1,11 +1,15 @@
 """What is known of a run before it trains: its table, its parts, its rater; all that ``lalia check`` shows."""
 
 import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lalia.build import build_augmentation, build_rater
 from lalia.data.audio import scan_recordings
+from lalia.data.decoding import Decoded
+from lalia.data.few_speakers import warn_of_few_speakers
+from lalia.data.log_mel import measure_log_mel
 from lalia.data.splits import PARTS, Split, split_speakers
 from lalia.data.table import RecordingTable, read_table
 from lalia.data.trait_risks import warnings_for
@@ -25,7 +29,7 @@ class Prepared:
         split: their parts.
         rater: built and adapted, not trained.
         data_hash: of the table's content and of the audio files.
-        risks: what augmentation may falsify, and what it makes slow, a sentence each.
+        risks: levels that few speakers have, what augmentation may falsify and what it makes slow, a sentence each.
     """
 
     table: RecordingTable
@@ -77,6 +81,8 @@ def prepare(
             f"augment.spec_augment: the encoder is frozen up to depth {rater.first_changing_depth - 1}, and frames are "
             "hidden below: each epoch runs the whole encoder on the training part, whatever the cache holds."
         )
+    few = warn_of_few_speakers(table, settings.audit.min_speakers)
+    risks = risks if few is None else [few, *risks]
     return Prepared(table, split, rater, _data_hash(table), tuple(risks))
 
 
@@ -90,8 +96,15 @@ def _read_table(settings: RunSettings) -> RecordingTable:
     return read_table(settings.data, part_column=part_column, seed=settings.seed)
 
 
-def add_audio(table: RecordingTable, rater: SpeechRater, *, unreadable: str, progress: Progress) -> RecordingTable:
-    """Decode every recording once; add duration, level, silence and hash to the table.
+def add_audio(
+    table: RecordingTable,
+    rater: SpeechRater,
+    *,
+    unreadable: str,
+    progress: Progress,
+    describe: Callable[[Decoded], Mapping[str, object]] = measure_log_mel,
+) -> RecordingTable:
+    """Decode every recording once; add duration, level, silence, hash and what ``describe`` measures to the table.
 
     Raises:
         AudioError: names the recordings that cannot be used, unless ``unreadable`` is ``drop``; or if none is left.
@@ -102,6 +115,7 @@ def add_audio(table: RecordingTable, rater: SpeechRater, *, unreadable: str, pro
         rater.preprocessing,
         min_seconds=rater.encoder.min_samples / rater.encoder.rate_hz,
         progress=progress.advance,
+        describe=describe,
     )
     problems: dict[str, str] = dict(scan.loc[scan["problem"] != "", ["recording", "problem"]].itertuples(index=False))
     if problems and unreadable == "stop":

@@ -6,13 +6,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from lalia.config import identity_json, load_config
 from lalia.data.splits import read_split
 from lalia.errors import LaliaError, RunError, list_some
+from lalia.files import replacing
 from lalia.prepare import Prepared
 from lalia.run_folder import package_versions, read_manifest
 from lalia.run_lock import is_locked
 from lalia.settings import RunSettings
+
+DATA_FILE = "data.csv"
 
 
 @dataclass(frozen=True)
@@ -154,14 +159,32 @@ def _parts_now(prepared: Prepared) -> dict[str, str]:
     return dict(zip(names, map(str, prepared.split.part_of(names)), strict=True))
 
 
+def write_data_hashes(folder: Path, prepared: Prepared) -> None:
+    """Write ``data.csv``: the hashes of each recording's audio and of what the table says of it."""
+    with replacing(folder / DATA_FILE) as temporary:
+        _data_hashes(prepared).to_csv(temporary, index=False, lineterminator="\n")
+
+
+def _data_hashes(prepared: Prepared) -> pd.DataFrame:
+    recordings = prepared.table.recordings[["recording", "sha256"]]
+    return recordings.assign(row=recordings["recording"].map(prepared.table.row_hashes()))
+
+
 def _describe_data(folder: Path, prepared: Prepared) -> tuple[str, str]:
-    before, now = _parts_before(folder), _parts_now(prepared)
-    gone, new = sorted(before.keys() - now.keys()), sorted(now.keys() - before.keys())
-    said = [f"{len(now)} recordings"]
-    said += [f"without {list_some(gone)}"] if gone else []
-    said += [f"with {list_some(new)}"] if new else []
-    said += [] if gone or new else ["other content in the table or in a file"]
-    return f"{len(before)} recordings", ", ".join(said)
+    now = _data_hashes(prepared).set_index("recording")
+    try:
+        before = pd.read_csv(folder / DATA_FILE, dtype=str, keep_default_na=False).set_index("recording")
+    except (OSError, ValueError, KeyError):
+        return "other data", f"{len(now)} recordings"
+    both = before.index.intersection(now.index)
+    differing = {
+        "without": before.index.difference(now.index),
+        "with": now.index.difference(before.index),
+        "other audio of": both[before.loc[both, "sha256"] != now.loc[both, "sha256"]],
+        "other words on": both[before.loc[both, "row"] != now.loc[both, "row"]],
+    }
+    said = [f"{what} {list_some(sorted(names))}" for what, names in differing.items() if len(names)]
+    return f"{len(before)} recordings", ", ".join([f"{len(now)} recordings", *said])
 
 
 def _describe_split(folder: Path, prepared: Prepared) -> tuple[str, str]:

@@ -28,7 +28,7 @@ from lalia.processes import Processes, join_processes
 from lalia.progress import Progress
 from lalia.report.card import refresh_card, write_card
 from lalia.report.page import write_report
-from lalia.resuming import accept_changes, find_changes, find_run
+from lalia.resuming import accept_changes, find_changes, find_run, write_data_hashes
 from lalia.run_folder import open_run_folder, read_manifest, read_run, run_path, start_manifest, write_manifest
 from lalia.run_lock import run_lock
 from lalia.settings import DecisionSettings, RunSettings
@@ -117,6 +117,7 @@ def _begin(
         manifest["changes"] = changes
     save_config(settings, folder / "config.yaml")
     write_split(prepared.split, folder / "split.csv")
+    write_data_hashes(folder, prepared)
     write_manifest(folder, manifest)
     return manifest
 
@@ -155,6 +156,7 @@ def _train_in(
         "stopped": result.stopped,
         "batch_seconds": result.batch_seconds,
         "processes": processes.count,
+        "test_evaluations": 1,
         "thresholds": {trait: each["threshold"] for trait, each in decisions.items()},
         **({"decisions": decisions} if settings.decisions != DecisionSettings() else {}),
         "layer_weights": _layer_weights(prepared.rater),
@@ -181,6 +183,8 @@ def evaluate_run(run: str | Path, progress: Progress | None = None) -> Path:
     prepared = replace(prepared, split=split)
     predictions = score_table(prepared, prepared.table, settings, progress, reader)
     write_numbers(predictions, prepared, settings, folder, progress)
+    # numbers that are looked at again and again, with a change in between, are those of a validation part
+    write_manifest(folder, manifest | {"test_evaluations": manifest.get("test_evaluations", 1) + 1})
     refresh_card(folder)
     write_report(folder)
     return folder

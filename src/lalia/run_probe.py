@@ -34,7 +34,7 @@ def run_probe(settings: RunSettings, out: str | Path | None = None, progress: Pr
         LaliaError: if a user has to mend something.
     """
     progress = progress or Progress()
-    prepared = prepare(settings.model_copy(update={"model": _keep_encoder(settings.model)}), progress)
+    prepared = prepare(settings.model_copy(update={"model": keep_encoder(settings.model)}), progress)
     place = settings.model.start_from or settings.model.encoder
     if isinstance(place, str) and (Path(place) / "split.csv").is_file():
         progress.say(
@@ -95,7 +95,7 @@ def summarize(result: ProbeResult) -> list[tuple[str, dict[str, dict[str, Any]]]
     ]
 
 
-def _keep_encoder(model: ModelSettings) -> ModelSettings:
+def keep_encoder(model: ModelSettings) -> ModelSettings:
     """Return the settings of the encoder alone: nothing of it trains, and what a run puts on it is not needed."""
     return ModelSettings(
         encoder=model.start_from if model.encoder is None else model.encoder,

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lalia.data.splits import PARTS, Split, read_split, split_speakers, write_split
+from lalia.data.splits import PARTS, Split, read_given_parts, read_split, split_speakers, write_split
 from lalia.data.stratify import level_presence, part_sizes, stratify
 from lalia.data.table import Flow, RecordingTable
 from lalia.errors import SplitError
@@ -345,3 +345,29 @@ def test_part_of_answers_in_the_order_asked_and_refuses_strangers(tmp_path):
     assert split.part_of(["r01", "r00", "r01"]).tolist() == ["test", "train", "test"]
     with pytest.raises(SplitError, match="no part for these recordings: r07"):
         split.part_of(["r00", "r07"])
+
+
+# --- parts as they were given, for the audit --------------------------------------------------------------------------
+
+
+def test_given_parts_may_divide_a_speaker_and_leave_out_what_is_no_part():
+    table = make_table("aabc", ["train", "Test", "dev", "spare"], hoarse=[1] * 4)
+    found = read_given_parts(table, ColumnSplit(column="part"))
+    assert found.to_numpy().tolist() == [
+        ["r00", "a", "train"],
+        ["r01", "a", "test"],
+        ["r02", "b", "validation"],
+    ]
+
+
+def test_given_parts_of_a_file_are_those_of_the_tables_speakers(tmp_path):
+    (tmp_path / "split.csv").write_text("recording,speaker,part\nr01,old,test\nr00,old,train\nr09,x,test\n")
+    found = read_given_parts(make_table("ab", hoarse=[1, 2]), FileSplit(path=str(tmp_path / "split.csv")))
+    assert found.to_numpy().tolist() == [["r00", "a", "train"], ["r01", "b", "test"]]
+
+
+def test_a_split_that_is_made_gives_no_parts_and_an_unreadable_file_is_named(tmp_path):
+    table = make_table("ab", hoarse=[1, 2])
+    assert read_given_parts(table, RandomSplit()).empty
+    with pytest.raises(SplitError, match=r"Cannot read the split '.*gone\.csv'"):
+        read_given_parts(table, FileSplit(path=str(tmp_path / "gone.csv")))

@@ -16,11 +16,12 @@ from lalia.evaluation.evaluate import (
     metrics_table,
     write_metrics,
 )
-from lalia.measures.metrics import METRICS
+from lalia.measures.metrics import ALL_METRICS
 from lalia.scale import Scale
 
 SCALE = Scale((1.0, 2.0, 3.0, 4.0), present_from=2.0)
 NAN = float("nan")
+NO_ENDS = dict.fromkeys(("low", "high", "bca_low", "bca_high"))
 PROBABILITY = {1.0: 0.1, 2.0: 0.6, 3.0: 0.8, 4.0: 0.9}
 
 
@@ -51,7 +52,7 @@ def draw_rows(trait="hoarse", n=60, seed=0, n_speakers=15, part="test"):
 
 
 def values_of(branch):
-    return {metric.name: branch[metric.name]["value"] for metric in METRICS}
+    return {metric.name: branch[metric.name]["value"] for metric in ALL_METRICS}
 
 
 # --- values -----------------------------------------------------------------------------------------------------------
@@ -157,6 +158,8 @@ def test_macro_without_a_defined_trait_is_null_with_a_reason():
         "value": None,
         "low": None,
         "high": None,
+        "bca_low": None,
+        "bca_high": None,
         "n": 0,
         "reason": "undefined in every trait",
     }
@@ -187,7 +190,7 @@ def test_recordings_of_one_speaker_do_not_narrow_the_interval():
 def test_one_speaker_gives_values_without_intervals():
     rows = make_rows("hoarse", [1, 2, 3, 4], [1, 2, 2, 4], speakers="aaaa")
     mae = evaluate(rows, SCALE, {}, replicates=20)["test"]["recording"]["traits"]["hoarse"]["mae"]
-    assert mae == {"value": 0.25, "low": None, "high": None, "n": 4}
+    assert mae == {"value": 0.25, **NO_ENDS, "n": 4}
 
 
 # --- undefined --------------------------------------------------------------------------------------------------------
@@ -205,7 +208,7 @@ def test_one_speaker_gives_values_without_intervals():
 def test_an_undefined_metric_is_null_with_a_reason(metric, reason):
     rows = make_rows("hoarse", [1, 1, 1, 1], [1, 2, 3, 4])
     found = evaluate(rows, SCALE, {"hoarse": 0.5}, replicates=20)["test"]["recording"]["traits"]["hoarse"]
-    assert found[metric] == {"value": None, "low": None, "high": None, "n": 4, "reason": reason}
+    assert found[metric] == {"value": None, **NO_ENDS, "n": 4, "reason": reason}
 
 
 def test_a_trait_that_is_not_rated_in_a_part_is_null_with_a_reason():
@@ -275,6 +278,31 @@ def test_the_table_has_a_row_per_trait_and_metric():
     tree = evaluate(rows, SCALE, {}, replicates=20)
     table = metrics_table(tree, "test", "speaker")
     assert list(dict.fromkeys(table["trait"])) == ["a", "b", "macro"]
-    assert len(table) == 3 * len(METRICS)
+    assert len(table) == 3 * len(ALL_METRICS)
     auc = table[(table["trait"] == "b") & (table["metric"] == "auc")]
     assert auc["value"].item() == tree["test"]["speaker"]["traits"]["b"]["auc"]["value"]
+
+
+# --- tasks ------------------------------------------------------------------------------------------------------------
+
+
+def test_each_task_has_the_numbers_of_its_recordings_alone():
+    rows = draw_rows()
+    task_of = {name: "reading" if int(name[1:]) % 3 else "vowel" for name in rows["recording"]}
+    found = evaluate(rows, SCALE, {"hoarse": 0.4}, tasks=task_of, replicates=20)["test"]["tasks"]
+    assert set(found) == {"reading", "vowel"}
+    alone = evaluate(rows[rows["recording"].map(task_of) == "vowel"], SCALE, {"hoarse": 0.4}, replicates=20)["test"]
+    assert found["vowel"] == alone
+
+
+def test_one_task_or_none_has_no_numbers_of_its_own():
+    rows = draw_rows()
+    for tasks in (None, dict.fromkeys(rows["recording"], "reading"), dict.fromkeys(rows["recording"])):
+        assert "tasks" not in evaluate(rows, SCALE, {}, tasks=tasks, replicates=20)["test"]
+
+
+def test_bca_ends_stand_beside_percentiles_and_differ_where_replicates_are_skewed():
+    found = evaluate(draw_rows(), SCALE, {"hoarse": 0.4}, replicates=400)["test"]["recording"]
+    for one in (found["traits"]["hoarse"]["pearson"], found["macro"]["pearson"]):
+        assert one["bca_low"] < one["value"] < one["bca_high"]
+        assert (one["bca_low"], one["bca_high"]) != (one["low"], one["high"])

@@ -13,7 +13,8 @@ from lalia.data.table import Flow, RecordingTable
 from lalia.errors import SplitError
 from lalia.evaluation.calibrate import calibrate
 from lalia.evaluation.mix import learn_mix
-from lalia.evaluation.probe import INNER_FOLDS, PENALTIES, PROBE_METRICS, deal_speakers, probe_vectors
+from lalia.evaluation.probe import INNER_FOLDS, PROBE_METRICS, deal_speakers, probe_vectors
+from lalia.evaluation.probe_folds import PENALTIES
 from lalia.measures.metrics import METRICS, judge
 from lalia.measures.uncertainty import interval, speaker_weights
 from lalia.scale import Scale

@@ -49,7 +49,7 @@ def test_predictions_on_left_out_rows_are_those_of_a_fit_without_them():
 
 
 @pytest.mark.parametrize("missing", ["none", "same", "some", "most"])
-@pytest.mark.parametrize(("rows", "width"), [(60, 7), (40, 50)], ids=["tall", "wide"])
+@pytest.mark.parametrize(("rows", "width"), [(60, 7), (40, 50), (90, 2)], ids=["tall", "wide", "narrow"])
 def test_penalties_weights_and_held_out_predictions_equal_a_search_with_scikit_learn(missing, rows, width):
     features, targets, folds = make_data(rows, width)
     random = np.random.default_rng(1)

@@ -29,6 +29,22 @@ def test_a_step_that_is_not_finite_is_left_out_and_its_recordings_are_named(proc
     assert all(row["validation_loss"] is not None for row in history(tmp_path))
 
 
+@pytest.mark.faults
+def test_in_float16_too_a_step_whose_loss_is_not_finite_is_left_out_and_many_end_training(processes, tmp_path):
+    some = processes.run(
+        "train", str(tmp_path / "some"), precision="float16", fault={"loss_at_steps": [3], "loss": "nan"}
+    )
+    assert some.code == 0, some.err
+    assert "the loss or its gradient is not finite in epoch 1, step 3 (recordings r" in some.err
+    assert [row["skipped_steps"] for row in history(tmp_path / "some")] == [1, 0, 0]
+    fault = {"loss_at_steps": [9, 10, 11, 12, 13, 14], "loss": "nan"}
+    many = processes.run("train", str(tmp_path / "many"), precision="float16", fault=fault)
+    assert many.code == 2
+    assert "was not finite in 5 steps in a row, the last in epoch 3, step 13 (recordings r" in many.err
+    resumed = processes.run("train", str(tmp_path / "many"), precision="float16", resume=True)
+    assert resumed.code == 0, resumed.err
+
+
 @pytest.mark.parametrize("clip_norm", [1.0, None])
 def test_a_step_that_is_not_finite_changes_nothing(tmp_path, monkeypatch, clip_norm):
     encoder = make_encoder()

@@ -7,8 +7,11 @@ import signal
 
 import pandas as pd
 import pytest
+import soundfile
+from safetensors.torch import load_file, save_file
 
 from lalia.run_lock import lock_path, run_lock
+from toy_rater import make_encoder
 from toy_run import QUICK, write_toy_corpus
 
 SHORT = [*QUICK, "train.epochs=3"]
@@ -59,12 +62,31 @@ def drop_a_recording(folder):
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
 
 
+def change_a_recording(folder):
+    path = folder / "corpus" / "audio" / "S002_1.wav"
+    samples, rate_hz = soundfile.read(path)
+    soundfile.write(path, 0.5 * samples, rate_hz)
+
+
 def move_a_speaker(folder):
-    parts = pd.read_csv(run_of(folder) / "split.csv")
-    one = parts["speaker"] == parts["speaker"].iloc[0]
-    parts.loc[one, "part"] = "train" if parts["part"].iloc[0] != "train" else "test"
-    parts.to_csv(run_of(folder) / "split.csv", index=False)
-    change_manifest(folder, "hashes", "split", "0" * 64)
+    path = folder / "parts.csv"
+    parts = pd.read_csv(path)
+    of_test = parts.loc[parts["part"] == "test", "speaker"].iloc[0]
+    parts.loc[parts["speaker"] == of_test, "part"] = "train"
+    parts.to_csv(path, index=False)
+
+
+def change_the_encoder(folder):
+    path = folder / "encoder" / "model.safetensors"
+    weights = load_file(path)
+    name = sorted(weights)[0]
+    save_file(weights | {name: weights[name] + 1e-3}, path, metadata={"format": "pt"})
+
+
+def install_another_library(folder):
+    place = folder / "packages" / "soxr-99.0.dist-info"
+    place.mkdir(parents=True)
+    (place / "METADATA").write_text("Metadata-Version: 2.1\nName: soxr\nVersion: 99.0\n")
 
 
 def nothing(folder):
@@ -73,19 +95,14 @@ def nothing(folder):
 
 CHANGES = {
     "a setting": (nothing, ["train.learning_rate=0.5"], r"train\.learning_rate: [\d.]+ -> 0\.5"),
-    "the table": (change_table, [], r"data: 8 recordings -> 8 recordings, other content in the table or in a file"),
+    "the table": (change_table, [], r"data: 8 recordings -> 8 recordings, other words on S00\d_\d[).;]"),
+    "a recording": (change_a_recording, [], r"data: 8 recordings -> 8 recordings, other audio of S002_1[).;]"),
     "the recordings": (drop_a_recording, [], r"data: 8 recordings -> 7 recordings, without S004_2"),
-    "the split": (move_a_speaker, [], r"split: S001_1 in \w+, S001_2 in \w+ -> S001_1 in \w+, S001_2 in \w+"),
-    "the encoder": (
-        lambda folder: change_manifest(folder, "encoder", "weights_sha256", "1f3a"),
-        [],
-        r"encoder\.weights_sha256: 1f3a -> \w{64}",
-    ),
-    "a library": (
-        lambda folder: change_manifest(folder, "versions", "torch", "1.0"),
-        [],
-        r"versions\.torch: 1\.0 -> 2\.",
-    ),
+}
+OTHERS = {
+    "the split": (move_a_speaker, r"split: S00\d_1 in test, S00\d_2 in test -> S00\d_1 in train, S00\d_2 in train"),
+    "the encoder": (change_the_encoder, r"encoder\.weights_sha256: \w{64} -> \w{64}"),
+    "a library": (install_another_library, r"versions\.soxr: [\d.]+ -> 99\.0"),
 }
 
 
@@ -100,6 +117,33 @@ def test_a_run_that_began_otherwise_is_not_gone_on_with(processes, folder, chang
     assert "go on all the same with --allow-change" in process.err
     assert read_manifest(folder) == before
     assert run_of(folder)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("change", OTHERS)
+def test_a_run_whose_split_encoder_or_libraries_changed_is_gone_on_with_only_if_allowed(processes, tmp_path, change):
+    write_toy_corpus(tmp_path / "corpus", speakers=4)
+    make_encoder().model.save_pretrained(tmp_path / "encoder")
+    parts = pd.read_csv(tmp_path / "corpus" / "metadata.csv")[["id", "speaker"]].rename(columns={"id": "recording"})
+    place = parts["speaker"].rank(method="dense").map({1: "train", 2: "train", 3: "validation", 4: "test"})
+    parts.assign(part=place).to_csv(tmp_path / "parts.csv", index=False)
+    given = arguments(
+        tmp_path,
+        f"model.encoder={tmp_path / 'encoder'}",
+        f"split={{kind: file, path: {tmp_path / 'parts.csv'}}}",
+    )
+    stopped = processes.run("command", *given, fault={"signal_after_save": [1, signal.SIGTERM]})
+    assert stopped.code == 143, stopped.err
+    make, words = OTHERS[change]
+    make(tmp_path)
+    refused = processes.run("command", *given, "--resume", packages=str(tmp_path / "packages"))
+    assert refused.code == 2, refused.err
+    assert re.search(words, refused.err), refused.err
+    allowed = processes.run("command", *given, "--resume", "--allow-change", packages=str(tmp_path / "packages"))
+    assert allowed.code == 0, allowed.err
+    (noted,) = read_manifest(tmp_path)["changes"]
+    card = (run_of(tmp_path) / "model" / "README.md").read_text()
+    assert f"Changed in the middle of training: {noted['what']}" in card
 
 
 @pytest.mark.faults

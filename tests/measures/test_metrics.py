@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from lalia.measures.metrics import METRICS, Judged, Metric
+from lalia.measures.metrics import ALL_METRICS, METRICS, Judged, Metric
 from lalia.scale import Scale
 
 SCALE = Scale((1, 2, 3, 4), present_from=2)
-BY_NAME = {metric.name: metric for metric in METRICS}
+BY_NAME = {metric.name: metric for metric in ALL_METRICS}
 
 
 def judged(ratings, scores, threshold=0.5, unit="recording") -> Judged:
@@ -25,21 +25,31 @@ def judged(ratings, scores, threshold=0.5, unit="recording") -> Judged:
 
 
 def reasons(rows: Judged) -> dict[str, str]:
-    found = {metric.name: metric.reason(rows) for metric in METRICS}
+    found = {metric.name: metric.reason(rows) for metric in ALL_METRICS}
     return {name: reason for name, reason in found.items() if reason is not None}
 
 
 def test_the_table_names_the_metrics_in_the_order_of_a_report():
-    assert " ".join(BY_NAME) == (
+    assert " ".join(metric.name for metric in METRICS) == (
         "auc average_precision balanced_accuracy accuracy sensitivity specificity spearman pearson mae qwk"
     )
-    assert [metric.name for metric in METRICS if metric.better == "lower"] == ["mae"]
+    assert ALL_METRICS[: len(METRICS)] == METRICS
+    assert len({metric.name for metric in ALL_METRICS}) == len(ALL_METRICS)
+    assert [metric.name for metric in ALL_METRICS if metric.better == "lower"] == [
+        "mae",
+        "macro_mae",
+        "brier",
+        "calibration_error",
+    ]
 
 
 def test_every_metric_is_defined_on_ordinary_rows():
     rows = judged([1, 2, 3, 4, 1], [1.2, 2.6, 3.1, 3.9, 2.0])
-    assert reasons(rows) == {}
-    values = {metric.name: float(metric.compute(rows)) for metric in METRICS}
+    assert reasons(rows) == {
+        "calibration_slope": "a cut on the probability parts the classes of the 5 rated recordings"
+    }
+    assert reasons(judged([1, 2, 3, 4, 1], [1.2, 1.6, 3.1, 3.9, 2.0])) == {}
+    values = {metric.name: float(metric.compute(rows)) for metric in ALL_METRICS}
     assert values["auc"] == 1
     assert values["specificity"] == 0.5
     assert values["mae"] == pytest.approx(0.4)
@@ -47,9 +57,17 @@ def test_every_metric_is_defined_on_ordinary_rows():
 
 def test_one_class_leaves_these_metrics_undefined_with_its_count():
     assert reasons(judged([2] * 11 + [3], range(12))) == {
-        "auc": "only one class among the 12 rated recordings",
-        "average_precision": "only one class among the 12 rated recordings",
-        "balanced_accuracy": "only one class among the 12 rated recordings",
+        **dict.fromkeys(
+            (
+                "auc",
+                "average_precision",
+                "balanced_accuracy",
+                "sensitivity_at_90_specificity",
+                "calibration_intercept",
+                "calibration_slope",
+            ),
+            "only one class among the 12 rated recordings",
+        ),
         "specificity": "the trait is present in all of the 12 rated recordings",
     }
 
@@ -64,7 +82,12 @@ def test_one_level_leaves_order_and_kappa_undefined():
 
 def test_equal_scores_leave_correlations_undefined_but_not_the_auc():
     rows = judged([1, 2, 3], [2, 2, 2])
-    assert reasons(rows) == dict.fromkeys(("spearman", "pearson"), "all scores of the 3 rated recordings are equal")
+    assert reasons(rows) == {
+        **dict.fromkeys(("spearman", "pearson", "kendall"), "all scores of the 3 rated recordings are equal"),
+        "npv": "all of the 3 rated recordings are called present",
+        "calibration_slope": "a cut on the probability parts the classes of the 3 rated recordings",
+    }
+    assert BY_NAME["ccc"].compute(rows) == 0
     assert BY_NAME["auc"].compute(rows) == 0.5
 
 
@@ -74,15 +97,21 @@ def test_fewer_than_3_rated_recordings_give_no_correlation():
 
 def test_without_rated_recordings_every_metric_says_so():
     rows = judged([], [])
-    assert set(reasons(rows).values()) == {"no rated recordings"} and len(reasons(rows)) == len(METRICS)
+    assert set(reasons(rows).values()) == {"no rated recordings"} and len(reasons(rows)) == len(ALL_METRICS)
 
 
 def test_a_binary_head_leaves_kappa_and_mae_undefined():
-    full = judged([1, 2, 3], [1, 2, 3])
+    full = judged([1, 2, 3, 1], [1, 2, 3, 2])
     rows = Judged(
         full.ratings, full.level_index, full.is_present, 4, full.scores, full.probability, None, full.is_called
     )
-    assert reasons(rows) == dict.fromkeys(("mae", "qwk"), "a binary head gives no levels")
+    of_values = ("mae", "macro_mae", "ccc", "icc", "bias", "lower_limit", "upper_limit")
+    of_levels = ("qwk", "linear_kappa", "exact_agreement", "within_one")
+    found = reasons(rows)
+    assert {name for name, reason in found.items() if reason == "a binary head gives no levels"} == {
+        *of_values,
+        *of_levels,
+    }
 
 
 def test_what_was_not_said_is_named():
@@ -93,7 +122,7 @@ def test_what_was_not_said_is_named():
     assert found["spearman"] == "no scores"
 
 
-@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+@pytest.mark.parametrize("metric", ALL_METRICS, ids=lambda metric: metric.name)
 def test_a_value_is_nan_exactly_where_there_is_a_reason(metric: Metric):
     generator = np.random.default_rng(0)
     for n_rows in (0, 1, 2, 3, 4) * 40:

@@ -2,9 +2,12 @@ from math import erf, isnan
 
 import numpy as np
 import pytest
+from scipy import stats
 
+from lalia.measures.concordance import ccc
 from lalia.measures.discrimination import auc
-from lalia.measures.uncertainty import interval, speaker_weights
+from lalia.measures.uncertainty import bca_interval, interval, leave_speakers_out, speaker_weights
+from lalia.measures.weighted import SpeakerWeights
 
 
 def test_each_replicate_draws_as_many_speakers_as_there_are():
@@ -49,6 +52,46 @@ def test_interval_is_nan_if_most_replicates_are_undefined(values):
     assert [isnan(end) for end in interval(values)] == [True, True]
 
 
+def test_bca_equals_scipys_on_the_same_replicates():
+    sample = np.random.default_rng(0).exponential(size=30)
+    found = stats.bootstrap((sample,), np.mean, n_resamples=999, method="BCa", rng=np.random.default_rng(1))
+    without_one = leave_speakers_out(30) @ sample / 29
+    assert bca_interval(sample.mean(), found.bootstrap_distribution, without_one) == pytest.approx(
+        tuple(found.confidence_interval)
+    )
+
+
+def test_bca_of_unbiased_symmetric_replicates_is_the_percentile_interval():
+    values = np.linspace(-1, 1, 2001)
+    assert bca_interval(0.0, values, [-1, 1]) == pytest.approx(interval(values))
+
+
+def test_bca_is_nan_without_replicates_or_speakers_or_with_all_replicates_on_one_side():
+    for value, values, without_one in ((1, [], [1, 2]), (1, [0, 2], [1]), (1, [2, 3], [1, 2])):
+        assert np.isnan(bca_interval(value, values, without_one)).all()
+
+
+def test_bca_comes_nearer_to_the_truth_than_percentiles_where_replicates_are_skewed():
+    # agreement near 1 is skewed: its percentiles reach too low
+    generator = np.random.default_rng(0)
+    speakers = [f"s{number}" for number in range(25)]
+    truth, missed = 2 * 1 / (1 + 1.1), {"percentile": [0, 0], "bca": [0, 0]}
+    for simulation in range(300):
+        ratings = generator.normal(0, 1, 25)
+        scores = ratings + generator.normal(0, np.sqrt(0.1), 25)
+        replicates = ccc(ratings, scores, speaker_weights(speakers, 400, seed=simulation))
+        without_one = ccc(ratings, scores, leave_speakers_out(25))
+        ends = {
+            "percentile": interval(replicates),
+            "bca": bca_interval(float(ccc(ratings, scores)), replicates, without_one),
+        }
+        for name, (low, high) in ends.items():
+            missed[name][0] += truth < low
+            missed[name][1] += truth > high
+    # a fair interval misses as often on either side
+    assert abs(np.subtract(*missed["bca"])) < abs(np.subtract(*missed["percentile"]))
+
+
 def test_speaker_intervals_cover_the_truth_and_recording_intervals_do_not():
     # 40 speakers with 25 recordings each; the trait is the speaker's, and speakers score apart more than recordings
     generator = np.random.default_rng(0)
@@ -56,13 +99,19 @@ def test_speaker_intervals_cover_the_truth_and_recording_intervals_do_not():
     recordings = [f"r{number}" for number in range(1000)]
     shift, speaker_sd, recording_sd = 1.0, 1.0, 0.5
     truth = (1 + erf(shift / 2 / np.hypot(speaker_sd, recording_sd))) / 2
-    by_speaker, by_recording = [], []
+    by_speaker, by_bca, by_recording = [], [], []
+    names, speaker = np.unique(speakers, return_inverse=True)
     for simulation in range(200):
         is_present = np.repeat(np.arange(40) % 2 == 0, 25)
         scores = shift * is_present + np.repeat(generator.normal(0, speaker_sd, 40), 25)
         scores += generator.normal(0, recording_sd, 1000)
         for units, covered in ((speakers, by_speaker), (recordings, by_recording)):
-            low, high = interval(auc(is_present, scores, speaker_weights(units, 300, seed=simulation)))
+            low, high = interval(auc(is_present, scores, speaker_weights(units, 400, seed=simulation)))
             covered.append(low <= truth <= high)
-    assert 0.90 <= np.mean(by_speaker) <= 0.99
+        replicates = auc(is_present, scores, SpeakerWeights(speaker_weights(names, 400, seed=simulation), speaker))
+        without_one = auc(is_present, scores, SpeakerWeights(leave_speakers_out(40), speaker))
+        low, high = bca_interval(float(auc(is_present, scores)), replicates, without_one)
+        by_bca.append(low <= truth <= high)
+    assert 0.92 <= np.mean(by_speaker) <= 0.98
+    assert 0.92 <= np.mean(by_bca) <= 0.98
     assert np.mean(by_recording) < 0.60

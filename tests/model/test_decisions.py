@@ -56,5 +56,5 @@ def test_a_rater_brings_its_decisions_back(tmp_path):
 def test_a_decision_of_no_trait_is_refused(tmp_path):
     rater = make_rater()
     rater.calibrations["brethy"] = LogisticCalibration(1.0, 0.0)
-    with pytest.raises(ModelError, match="A decision is given for 'brethy', which is no trait.*breathy"):
+    with pytest.raises(ModelError, match="A calibration is given for 'brethy', which is no trait.*breathy"):
         rater.save_pretrained(tmp_path)

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from lalia.errors import Stopped
+from lalia.errors import Stopped, TrainingError
 from lalia.model.adapt import adapt_partial
 from lalia.training import step
 from lalia.training.loop import fit
+from lalia.training.part_loss import PartLoss
 from lalia.training.precision import make_scaler
 from toy_data import make_table
 from toy_training import SignalAt, make_sets, make_trained_rater, settings, state_of, without_dropout
@@ -54,6 +55,39 @@ def test_a_step_whose_gradients_overflow_is_left_out_and_the_scale_falls(table, 
     result = fit(rater, *make_sets(table, rater), options, seed=0)
     assert scaler.get_scale() == pytest.approx(0.5e30)
     assert all(torch.equal(before[name], value) for name, value in result.last.items())
+
+
+def test_a_loss_that_is_not_a_number_leaves_the_scale_of_float16_as_it_is(table, monkeypatch):
+    scaler, losses, taken = torch.amp.GradScaler("cpu", init_scale=64.0), PartLoss.__call__, []
+
+    def broken(part_loss, raw, rows):
+        found = losses(part_loss, raw, rows)
+        taken.append(raw.requires_grad)
+        return found._replace(losses=found.losses * torch.nan) if taken[-1] and sum(taken) % 3 == 0 else found
+
+    monkeypatch.setattr(step, "make_scaler", lambda device, precision: scaler)
+    monkeypatch.setattr(PartLoss, "__call__", broken)
+    rater = make_trained_rater(last_block)
+    result = fit(rater, *make_sets(table, rater), settings(precision="float16", batch_seconds=0.5), seed=0)
+    assert sum(row["skipped_steps"] for row in result.history) == sum(taken) // 3 > 2
+    assert scaler.get_scale() == 64.0
+
+
+def test_gradients_that_overflow_unscaled_are_not_the_scales_fault(table, monkeypatch):
+    scaler, losses = torch.amp.GradScaler("cpu", init_scale=1.0), PartLoss.__call__
+
+    def broken(part_loss, raw, rows):
+        found = losses(part_loss, raw, rows)
+        if raw.requires_grad:
+            raw.register_hook(lambda gradient: gradient * torch.inf)
+        return found
+
+    monkeypatch.setattr(step, "make_scaler", lambda device, precision: scaler)
+    monkeypatch.setattr(PartLoss, "__call__", broken)
+    rater = make_trained_rater(last_block)
+    with pytest.raises(TrainingError, match="was not finite in 5 steps in a row"):
+        fit(rater, *make_sets(table, rater), settings(precision="float16", batch_seconds=0.5), seed=0)
+    assert scaler.get_scale() == 1.0
 
 
 def test_nothing_is_scaled_with_other_precisions():

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +123,7 @@ def scan_recordings(
     min_seconds: float,
     progress: Callable[[], object] | None = None,
     workers: int | None = None,
+    describe: Callable[[Decoded], Mapping[str, object]] | None = None,
 ) -> pd.DataFrame:
     """Decode every recording once and measure it; what cannot be used gets its reason, not an exception.
 
@@ -132,6 +133,7 @@ def scan_recordings(
         min_seconds: shorter recordings (after trimming) get a problem.
         progress: called once per file.
         workers: threads that decode; None takes one per processor, at most 8.
+        describe: measures more of each file that has been decoded, as further columns.
 
     Returns:
         One row per recording in the order given: ``recording``; ``duration_seconds`` after trimming; ``file_seconds``,
@@ -143,7 +145,7 @@ def scan_recordings(
     """
 
     def measure(path: str) -> dict[str, object]:
-        return _measure(Path(path), preprocessing, min_seconds)
+        return _measure(Path(path), preprocessing, min_seconds, describe)
 
     rows = []
     executor = ThreadPoolExecutor(workers or min(os.cpu_count() or 1, 8))
@@ -165,7 +167,8 @@ def scan_recordings(
         "sha256": "str",
         "problem": "str",
     }
-    scan = pd.DataFrame(rows, columns=list(columns)).astype(columns)
+    further = dict.fromkeys(name for row in rows for name in row if name not in columns)
+    scan = pd.DataFrame(rows, columns=[*columns, *further]).astype(columns)
     scan.insert(0, "recording", recordings["recording"].to_numpy())
     return scan
 
@@ -180,7 +183,7 @@ def _prepare(decoded: Decoded, preprocessing: Preprocessing) -> Waveform:
 
 
 def _trim(waveform: Waveform, rate_hz: int, trim_db: float) -> Waveform:
-    levels, starts, frame = _frame_levels(waveform, rate_hz)
+    levels, starts, frame = frame_levels(waveform, rate_hz)
     loudest = levels.max()
     if loudest == 0:
         raise UnusableFile(
@@ -191,7 +194,7 @@ def _trim(waveform: Waveform, rate_hz: int, trim_db: float) -> Waveform:
     return waveform[loud[0] : loud[-1] + frame]
 
 
-def _frame_levels(waveform: Waveform, rate_hz: int) -> tuple[NDArray[np.float64], NDArray[np.int64], int]:
+def frame_levels(waveform: Waveform, rate_hz: int) -> tuple[NDArray[np.float64], NDArray[np.int64], int]:
     """Return the RMS of each frame, where it starts, and the length of a frame in samples.
 
     The last frame ends with the waveform; one shorter than a frame is one frame.
@@ -204,7 +207,12 @@ def _frame_levels(waveform: Waveform, rate_hz: int) -> tuple[NDArray[np.float64]
     return np.sqrt(np.concatenate(energies) / frame), starts, frame
 
 
-def _measure(path: Path, preprocessing: Preprocessing, min_seconds: float) -> dict[str, object]:
+def _measure(
+    path: Path,
+    preprocessing: Preprocessing,
+    min_seconds: float,
+    describe: Callable[[Decoded], Mapping[str, object]] | None,
+) -> dict[str, object]:
     row: dict[str, object] = {"problem": "", "sha256": ""}
     try:
         decoded = decode(path)
@@ -219,7 +227,7 @@ def _measure(path: Path, preprocessing: Preprocessing, min_seconds: float) -> di
         return row | {"problem": error.problem}
     except OSError as error:
         return row | {"problem": f"cannot be read ({error.strerror})"}
-    levels, _, _ = _frame_levels(waveform, preprocessing.rate_hz)
+    levels, _, _ = frame_levels(waveform, preprocessing.rate_hz)
     silent = levels < levels.max() * 10 ** (-SILENCE_DB / 20) if levels.max() > 0 else np.ones(1)
     row["duration_seconds"] = seconds = len(waveform) / preprocessing.rate_hz
     row["level_db"] = _decibels(np.sqrt(np.square(waveform, dtype=np.float64).mean()))
@@ -227,7 +235,7 @@ def _measure(path: Path, preprocessing: Preprocessing, min_seconds: float) -> di
     if seconds < min_seconds:
         after = "" if preprocessing.trim_db is None else f" after trimming at {preprocessing.trim_db:g} dB"
         row["problem"] = f"is {seconds:.2f} s long{after}, expected at least {min_seconds:.3f} s"
-    return row
+    return row if describe is None else {**row, **describe(decoded)}
 
 
 def _decibels(amplitude: float) -> float:

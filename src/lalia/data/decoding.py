@@ -29,11 +29,12 @@ _MENDED_LENGTH = re.compile(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be 
 
 
 class Decoded(NamedTuple):
-    """A file's samples, mean over its channels, at its own rate."""
+    """A file's samples, mean over its channels, at its own rate, and whether the channels were all the same."""
 
     waveform: Waveform
     rate_hz: int
     channels: int
+    has_equal_channels: bool = True
 
 
 class UnusableFile(Exception):
@@ -85,6 +86,7 @@ def _decode_open(file: soundfile.SoundFile) -> Decoded:
     max_frames = MAX_SECONDS * min(rate_hz, _MAX_FULL_LENGTH_RATE_HZ)
     blocks: list[Waveform] = []
     n_frames = 0
+    is_equal = True
     # in blocks, because the header's frame count may lie in both directions
     while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
         if not np.isfinite(block).all():
@@ -92,11 +94,12 @@ def _decode_open(file: soundfile.SoundFile) -> Decoded:
         n_frames += len(block)
         if n_frames > max_frames:
             raise UnusableFile(f"is longer than {max_frames / rate_hz / 3600:.3g} hours", "Cut it into recordings")
+        is_equal = is_equal and bool((block == block[:, :1]).all())
         blocks.append(block.mean(axis=1, dtype=np.float64).astype(np.float32))
     if not n_frames:
         raise UnusableFile("holds no samples", advice)
     _refuse_truncated(file, n_frames / rate_hz)
-    return Decoded(np.concatenate(blocks), rate_hz, channels)
+    return Decoded(np.concatenate(blocks), rate_hz, channels, is_equal)
 
 
 def _refuse_truncated(file: soundfile.SoundFile, seconds: float) -> None:

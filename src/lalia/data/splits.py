@@ -105,6 +105,32 @@ def split_speakers(table: RecordingTable, split: SplitSettings, seed: int) -> Sp
     return Split(parts, _warn_of_rare_levels(presence, speakers))
 
 
+def read_given_parts(table: RecordingTable, split: SplitSettings) -> pd.DataFrame:
+    """Return the parts that a column or a file gives, whether or not it keeps speakers whole.
+
+    Args:
+        table: the recordings, with the column ``given_part`` for a :class:`~lalia.settings.ColumnSplit`.
+        split: of which kind; one that lalia makes itself gives nothing.
+
+    Returns:
+        Columns recording, speaker (of the table) and part, without recordings whose part is not known.
+    """
+    rows = table.recordings[["recording", "speaker"]]
+    if isinstance(split, ColumnSplit):
+        given = table.recordings["given_part"].fillna("").astype(str)
+    elif isinstance(split, FileSplit):
+        try:
+            file = pd.read_csv(split.path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+            given = file.drop_duplicates("recording").set_index("recording")["part"].reindex(rows["recording"])
+        except (OSError, ValueError, KeyError) as cause:
+            raise SplitError(f"Cannot read the split '{split.path}': {cause}.") from cause
+        given = given.reset_index(drop=True).fillna("")
+    else:
+        return rows.iloc[:0].assign(part="")
+    part = given.str.strip().str.lower().map(_PART_WORDS)
+    return rows.assign(part=part)[part.notna()].reset_index(drop=True)
+
+
 def write_split(split: Split, path: str | Path) -> None:
     """Write a split as CSV under its final name at once."""
     with replacing(path) as temporary:

@@ -1,6 +1,7 @@
 """The metadata table as it is used: checked recordings, their ratings, and what became of the rest."""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -109,14 +110,26 @@ class RecordingTable:
 
         It covers ids, speakers, dates, tasks, covariates, given parts and all ratings, not what ``add_columns`` added.
         """
+        digest = hashlib.sha256()
+        for frame, order in zip(self._content(), (["recording"], ["recording", "trait", "rater"]), strict=True):
+            digest.update(frame.sort_values(order).to_csv(index=False, lineterminator="\n").encode())
+        return digest.hexdigest()
+
+    def row_hashes(self) -> dict[str, str]:
+        """Return for each recording the SHA-256 of what the table says of it, as for ``content_hash``."""
+        known, single = self._content()
+        lines: dict[str, list[str]] = {recording: [] for recording in known["recording"]}
+        for frame in (known, single.sort_values(["recording", "trait", "rater"])):
+            for recording, *values in frame.itertuples(index=False, name=None):
+                lines[recording].append(json.dumps([str(value) for value in values]))
+        return {recording: hashlib.sha256("\n".join(of).encode()).hexdigest() for recording, of in lines.items()}
+
+    def _content(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return what the table says of each recording, and each single rating."""
         names = ["recording", "speaker", "date", "task", *self.covariates, "given_part"]
         columns = [name for name in dict.fromkeys(names) if name in self.recordings]
         known = pd.concat([self.recordings[columns], self.ratings.add_prefix("rating of ")], axis=1)
-        single = self.rater_ratings[["recording", "rater", "trait", "rating"]]
-        digest = hashlib.sha256()
-        for frame, order in ((known, ["recording"]), (single, ["recording", "trait", "rater"])):
-            digest.update(frame.sort_values(order).to_csv(index=False, lineterminator="\n").encode())
-        return digest.hexdigest()
+        return known, self.rater_ratings[["recording", "rater", "trait", "rating"]]
 
 
 def read_table(data: DataSettings, *, part_column: str | None = None, seed: int = 0) -> RecordingTable:

@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 
 from lalia.data.splits import PARTS
 from lalia.files import write_json
-from lalia.measures.metrics import METRICS, Judged, best_threshold, judge
-from lalia.measures.uncertainty import interval, speaker_weights
+from lalia.measures.chance import Chance, auc_by_chance, spearman_by_chance
+from lalia.measures.metrics import ALL_METRICS, Judged, Metric, best_threshold, judge
+from lalia.measures.uncertainty import bca_interval, interval, leave_speakers_out, speaker_weights
+from lalia.measures.weighted import SpeakerWeights
 from lalia.scale import Scale
 
 Unit = Literal["recording", "speaker"]
 UNITS: tuple[Unit, ...] = ("recording", "speaker")
+REPLICATES = 2000
 
 # the probability from which on a trait is called present where nothing could be fitted
 _DEFAULT_THRESHOLD = 0.5
@@ -44,19 +47,28 @@ class Estimate:
         replicates: one value per draw of the speakers, shape (replicates,).
         n: how many recordings or speakers (or traits, in a macro mean) entered.
         reason: why the metric is undefined; None where it is defined.
+        without_one: the value without each speaker, shape (speakers,); None where that was not computed.
     """
 
     value: float
     replicates: NDArray[np.float64]
     n: int
     reason: str | None
+    without_one: NDArray[np.float64] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return value, 95 % interval and n, with null and a reason where there is no value."""
+        """Return value, 95 % interval and n, with null and a reason where there is no value.
+
+        ``low`` and ``high`` are percentiles of the replicates, ``bca_low`` and ``bca_high`` those of the BCa interval.
+        """
+        ends = ["low", "high", *(() if self.without_one is None else ("bca_low", "bca_high"))]
         if np.isnan(self.value):
-            return {"value": None, "low": None, "high": None, "n": self.n, "reason": self.reason}
-        low, high = (None if np.isnan(bound) else bound for bound in interval(self.replicates))
-        return {"value": self.value, "low": low, "high": high, "n": self.n}
+            return {"value": None, **dict.fromkeys(ends), "n": self.n, "reason": self.reason}
+        bounds: tuple[float, ...] = interval(self.replicates)
+        if self.without_one is not None:
+            bounds += bca_interval(self.value, self.replicates, self.without_one)
+        found = {end: None if np.isnan(bound) else bound for end, bound in zip(ends, bounds, strict=True)}
+        return {"value": self.value, **found, "n": self.n}
 
 
 def evaluate(
@@ -64,7 +76,9 @@ def evaluate(
     scale: Scale,
     thresholds: Mapping[str, float],
     *,
-    replicates: int = 1000,
+    tasks: Mapping[str, str | None] | None = None,
+    metrics: Sequence[Metric] = ALL_METRICS,
+    replicates: int = REPLICATES,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Return the metrics of each part, per recording and per speaker, with intervals that resample speakers.
@@ -79,20 +93,62 @@ def evaluate(
             part and trait; NaN where there is no rating, and no level from a binary head.
         scale: of the ratings and levels.
         thresholds: of each trait, the probability from which on it is called present; a trait may lack one.
+        tasks: the speech task of each recording, where the table has tasks.
+        metrics: which to compute.
         replicates: how often the speakers of a part are drawn.
         seed: of the draws.
 
     Returns:
         ``[part][unit]["traits"][trait][metric]`` and ``[part][unit]["macro"][metric]`` for the parts that have rows and
-        the units recording and speaker; a metric is ``{"value", "low", "high", "n"}``, and ``"reason"`` where the value
-        is None. Each trait also has ``"counts"``: how many units are rated, present and at each level, and how many
-        speakers they are of.
+        the units recording and speaker; a metric is ``{"value", "low", "high", "bca_low", "bca_high", "n"}``, and
+        ``"reason"`` where the value is None. The n of a macro mean is the number of traits that entered. Each trait
+        also has ``"counts"``: how many units are rated, present and at each level, and how many speakers they are of.
+        Where there are two tasks or more, ``[part]["tasks"][task]`` is the same tree of the recordings of that task.
     """
-    parts = [part for part in PARTS if part in set(predictions["part"])]
-    return {
-        part: _evaluate_part(predictions[predictions["part"] == part], scale, thresholds, replicates, seed)
-        for part in parts
-    }
+    tree: dict[str, Any] = {}
+    for part in (part for part in PARTS if part in set(predictions["part"])):
+        rows = predictions[predictions["part"] == part]
+        tree[part] = _evaluate_part(rows, scale, thresholds, metrics, replicates, seed)
+        task = rows["recording"].map(dict(tasks or {}))
+        if len(task.dropna().unique()) > 1:
+            tree[part]["tasks"] = {
+                str(name): _evaluate_part(of_task, scale, thresholds, metrics, replicates, seed)
+                for name, of_task in rows.groupby(task)
+            }
+    return tree
+
+
+def judge_chance(predictions: pd.DataFrame, scale: Scale, *, permutations: int = REPLICATES, seed: int = 0) -> Any:
+    """Return for each part and trait what AUC and Spearman's correlation of speakers would be by chance.
+
+    Args:
+        predictions: as for ``evaluate``.
+        scale: of the ratings.
+        permutations: how often ratings are dealt out to the speakers anew.
+        seed: of the dealings.
+
+    Returns:
+        ``[part][trait][metric]`` as ``Chance.to_json`` gives it, with a reason where the metric is undefined.
+    """
+    tree: dict[str, Any] = {}
+    for part in (part for part in PARTS if part in set(predictions["part"])):
+        means = average_speakers(predictions[predictions["part"] == part], scale)
+        for trait, rows in means.groupby("trait", sort=False):
+            ratings, scores = rows["rating"].to_numpy(), rows["score"].to_numpy()
+            is_present, probability = scale.is_present(ratings) == 1, rows["probability"].to_numpy()
+            found = {
+                "auc": auc_by_chance(is_present, probability, permutations=permutations, seed=seed),
+                "spearman": spearman_by_chance(ratings, scores, permutations=permutations, seed=seed),
+            }
+            of_part = tree.setdefault(part, {})
+            of_part[str(trait)] = {name: _tell_chance(each, len(rows)) for name, each in found.items()}
+    return tree
+
+
+def _tell_chance(chance: Chance | None, n: int) -> dict[str, Any]:
+    if chance is None:
+        return {"value": None, "low": None, "high": None, "p": None, "n": n, "reason": "undefined for these speakers"}
+    return chance.to_json()
 
 
 def fit_decisions(predictions: pd.DataFrame, traits: Iterable[str], scale: Scale) -> dict[str, Decision]:
@@ -129,14 +185,15 @@ def write_metrics(tree: Mapping[str, Any], path: str | Path) -> None:
 
 
 def metrics_table(tree: Mapping[str, Any], part: str, unit: Unit) -> pd.DataFrame:
-    """Return the metrics of a part and unit as rows: trait ("macro" for the mean), metric, value, low, high, n."""
+    """Return the metrics of a part and unit as rows: trait ("macro" for the mean), metric, value, interval, n."""
     branch = tree[part][unit]
     rows = [
         {"trait": trait, "metric": metric.name, **found[metric.name]}
         for trait, found in [*branch["traits"].items(), ("macro", branch["macro"])]
-        for metric in METRICS
+        for metric in ALL_METRICS
+        if metric.name in found
     ]
-    return pd.DataFrame(rows, columns=["trait", "metric", "value", "low", "high", "n"])
+    return pd.DataFrame(rows, columns=["trait", "metric", "value", "low", "high", "bca_low", "bca_high", "n"])
 
 
 def average_speakers(predictions: pd.DataFrame, scale: Scale) -> pd.DataFrame:
@@ -148,11 +205,12 @@ def average_speakers(predictions: pd.DataFrame, scale: Scale) -> pd.DataFrame:
 
 def build_branch(estimates: Mapping[str, Mapping[str, Estimate]]) -> dict[str, Any]:
     """Return ``["traits"][trait][metric]`` and ``["macro"][metric]`` from the estimates of each trait."""
+    names = dict.fromkeys(name for found in estimates.values() for name in found)
     return {
         "traits": {trait: {name: one.to_json() for name, one in found.items()} for trait, found in estimates.items()},
         "macro": {
-            metric.name: average_estimates([found[metric.name] for found in estimates.values()]).to_json()
-            for metric in METRICS
+            name: average_estimates([found[name] for found in estimates.values() if name in found]).to_json()
+            for name in names
         },
     }
 
@@ -161,19 +219,38 @@ def average_estimates(estimates: Sequence[Estimate]) -> Estimate:
     """Average a metric over the traits (or folds) in which it is defined, and so each of its replicates."""
     defined = [one for one in estimates if not np.isnan(one.value)]
     if not defined:
-        return Estimate(float("nan"), np.empty(0), 0, "undefined in every trait")
-    replicates = np.stack([one.replicates for one in defined])
-    is_defined = ~np.isnan(replicates)
-    mean = np.full(replicates.shape[1], np.nan)
-    np.divide(np.nansum(replicates, axis=0), is_defined.sum(axis=0), out=mean, where=is_defined.any(axis=0))
-    return Estimate(float(np.mean([one.value for one in defined])), mean, len(defined), None)
+        has_jackknife = any(one.without_one is not None for one in estimates)
+        without_one = np.empty(0) if has_jackknife else None
+        return Estimate(float("nan"), np.empty(0), 0, "undefined in every trait", without_one)
+    left = [one.without_one for one in defined if one.without_one is not None]
+    return Estimate(
+        value=float(np.mean([one.value for one in defined])),
+        replicates=_mean_of_defined(np.stack([one.replicates for one in defined])),
+        n=len(defined),
+        reason=None,
+        without_one=_mean_of_defined(np.stack(left)) if len(left) == len(defined) else None,
+    )
+
+
+def _mean_of_defined(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    is_defined = ~np.isnan(values)
+    mean = np.full(values.shape[1], np.nan)
+    np.divide(np.nansum(values, axis=0), is_defined.sum(axis=0), out=mean, where=is_defined.any(axis=0))
+    return mean
 
 
 def _evaluate_part(
-    rows: pd.DataFrame, scale: Scale, thresholds: Mapping[str, float], replicates: int, seed: int
+    rows: pd.DataFrame,
+    scale: Scale,
+    thresholds: Mapping[str, float],
+    metrics: Sequence[Metric],
+    replicates: int,
+    seed: int,
 ) -> dict[str, Any]:
     speakers = np.unique(rows["speaker"].to_numpy(dtype=str))
     draws = speaker_weights(list(speakers), replicates, seed)
+    # the draws and the jackknife in one array, so that a metric sorts its rows once
+    counts_of_speakers = np.concatenate([draws, leave_speakers_out(len(speakers))])
     tree: dict[str, Any] = {}
     for unit in UNITS:
         units = rows[rows["rating"].notna()] if unit == "recording" else average_speakers(rows, scale)
@@ -181,10 +258,12 @@ def _evaluate_part(
         for trait in dict.fromkeys(rows["trait"]):
             rated = units[units["trait"] == trait]
             judged = _judge(rated, scale, thresholds.get(trait), unit)
-            weights = draws[:, np.searchsorted(speakers, rated["speaker"].to_numpy(dtype=str))]
+            places = np.searchsorted(speakers, rated["speaker"].to_numpy(dtype=str))
+            weights = SpeakerWeights(counts_of_speakers, places)
             if rated["speaker"].nunique() < 2:
-                weights = np.zeros_like(weights)  # one speaker says nothing of how others would differ: no interval
-            estimates[trait] = _estimate(judged, weights)
+                # one speaker says nothing of how others would differ: no interval
+                weights = SpeakerWeights(np.zeros_like(counts_of_speakers), places)
+            estimates[trait] = _estimate(judged, weights, metrics, replicates)
             counts[trait] = _count(judged, scale, rated["speaker"].nunique())
         tree[unit] = build_branch(estimates)
         for trait, found in tree[unit]["traits"].items():
@@ -204,16 +283,20 @@ def _judge(rated: pd.DataFrame, scale: Scale, threshold: float | None, unit: Uni
     )
 
 
-def _estimate(judged: Judged, weights: NDArray[np.float32]) -> dict[str, Estimate]:
-    return {
-        metric.name: Estimate(
+def _estimate(
+    judged: Judged, weights: SpeakerWeights, metrics: Sequence[Metric], replicates: int
+) -> dict[str, Estimate]:
+    estimates = {}
+    for metric in metrics:
+        values = metric.compute(judged, weights)
+        estimates[metric.name] = Estimate(
             value=float(metric.compute(judged)),
-            replicates=metric.compute(judged, weights),
+            replicates=values[:replicates],
             n=len(judged.ratings),
             reason=metric.reason(judged),
+            without_one=values[replicates:],
         )
-        for metric in METRICS
-    }
+    return estimates
 
 
 def _count(judged: Judged, scale: Scale, n_speakers: int) -> dict[str, Any]:

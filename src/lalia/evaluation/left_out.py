@@ -60,9 +60,31 @@ def _fill_folds(ridge: Ridge, left_out: list[Rows], penalties: Floats, filled: F
         left, own = ridge.left[rows], targets[rows]
         # U'y and the mean without the fold, which counts as 0 there
         rest, mean = explained - left.T @ own, (total - own.sum(axis=0)) / len(targets)
-        for some in _chunks(len(penalties), len(rows) * max(left.shape)):
-            fitted = left @ (ridge.kept(penalties[some])[..., np.newaxis] * rest) + mean
-            filled[some, fold, rows] = np.linalg.solve(np.eye(len(rows)) - ridge.hats(rows, penalties[some]), fitted)
+        fitted = left @ (ridge.kept(penalties)[..., np.newaxis] * rest) + mean
+        if left.shape[1] + 1 < len(rows):
+            filled[:, fold, rows] = _solve_narrow(ridge, rows, penalties, fitted)
+            continue
+        for some in _chunks(len(penalties), len(rows) * len(rows)):
+            hats = ridge.hats(rows, penalties[some])
+            filled[some, fold, rows] = np.linalg.solve(np.eye(len(rows)) - hats, fitted[some])
+
+
+def _solve_narrow(ridge: Ridge, rows: Rows, penalties: Floats, fitted: Floats) -> Floats:
+    """Solve (I - H_FF) y = f where the fold has more rows than directions.
+
+    H_FF is B B' with one column for the mean and one for each direction, so that the inverse is I + B (I - B'B)^-1 B'
+    (Woodbury's identity), whose system is as large as the directions are many.
+    """
+    directions = np.column_stack([np.full(len(rows), 1 / np.sqrt(len(ridge.left))), ridge.left[rows]])
+    # B is the directions times these, shape (penalties, directions, 1)
+    scale = np.sqrt(np.pad(ridge.kept(penalties), ((0, 0), (1, 0)), constant_values=1.0))[..., np.newaxis]
+    products = directions.T @ directions
+    across = scale * (directions.T @ fitted)
+    solved = np.empty_like(fitted)
+    for some in _chunks(len(penalties), products.size):
+        inner = np.eye(len(products)) - scale[some] * products * scale[some].swapaxes(1, 2)
+        solved[some] = fitted[some] + directions @ (scale[some] * np.linalg.solve(inner, across[some]))
+    return solved
 
 
 def _fill_all(ridge: Ridge, is_given: Flags, left_out: list[Rows], penalties: Floats, filled: Floats) -> None:

@@ -8,21 +8,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import product
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from lalia.data.audio import Preprocessing
-from lalia.data.stratify import level_presence, part_sizes, stratify
 from lalia.data.table import RecordingTable
-from lalia.errors import SplitError
-from lalia.evaluation.calibrate import Rated, Said, calibrate
+from lalia.evaluation.calibrate import Rated, Said
 from lalia.evaluation.mix import learn_mix, mix_depths
 from lalia.evaluation.probe_estimates import PROBE_METRICS, Tree, estimate_all
+from lalia.evaluation.probe_folds import (
+    FEW_RECORDINGS,
+    INNER_FOLDS,
+    FoldRows,
+    Found,
+    deal_speakers,
+    probe_features,
+    say_held_out,
+)
 from lalia.evaluation.ridge import Floats
-from lalia.evaluation.ridge_fit import RidgeFit, fit_ridge
 from lalia.evaluation.threads import run_side_by_side
 from lalia.measures.uncertainty import speaker_weights
 from lalia.model.encoders.base import Depth, SpeechEncoder
@@ -33,18 +39,12 @@ from lalia.training.pooled import pooled_depths
 
 __all__ = ["INNER_FOLDS", "PROBE_METRICS", "ProbeResult", "deal_speakers", "probe", "probe_vectors"]
 
-INNER_FOLDS: Final = 4
-PENALTIES: Final = tuple(10.0**power for power in range(-3, 5))
-"""As scikit-learn's alpha, for one training row of standardised features: times the number of rows."""
-
 _STATISTICS: dict[str, tuple[Statistic, ...]] = {
     "mean": ("mean",),
     "max": ("max",),
     "std": ("std",),
     "statistics": ("mean", "std"),
 }
-# so few are Python more than linear algebra
-_FEW_RECORDINGS = 300
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,17 +181,17 @@ def probe_vectors(
     probed = [place for place, depth in enumerate(depths) if depth != "last" or not same_as_last]
     fold_of = deal_speakers(table, folds, np.random.default_rng([seed, 0]))
     rated = Rated.of(table)
-    parts = [_Rows.of(table, fold_of == fold, np.random.default_rng([seed, 1 + fold])) for fold in range(folds)]
+    parts = [FoldRows.of(table, fold_of == fold, np.random.default_rng([seed, 1 + fold])) for fold in range(folds)]
     # the learned sums take longest: they come first
     summed = vectors[:, numbered]
     tasks = [partial(_probe_mix, summed, rated, rows) for rows in parts]
-    tasks += [partial(_probe_depth, vectors[:, place], rated, rows) for rows in parts for place in probed]
+    tasks += [partial(probe_features, vectors[:, place], rated, rows) for rows in parts for place in probed]
     said = Said.nothing(len(names), len(table.recordings), folds, len(table.traits))
     losses = np.full((folds, len(names), 2 * len(table.traits)), np.inf)
     weights = np.zeros((folds, len(numbered)))
     progress.start("probing", len(tasks))
     goes_to = [*product(range(folds), [len(names) - 1]), *product(range(folds), probed)]
-    is_small = len(vectors) < _FEW_RECORDINGS
+    is_small = len(vectors) < FEW_RECORDINGS
     results = run_side_by_side(tasks, alone=is_small)
     for (fold, row), found in zip(goes_to, results, strict=True):
         said.put(row, parts[fold].test, fold, found.said)
@@ -221,68 +221,9 @@ def probe_vectors(
     )
 
 
-def deal_speakers(table: RecordingTable, folds: int, generator: np.random.Generator) -> NDArray[np.int64]:
-    """Deal the speakers into folds, stratified over the levels of all traits, and return each recording's fold.
-
-    Raises:
-        SplitError: if there are fewer speakers than folds.
-    """
-    presence = level_presence(table)
-    if len(presence) < folds:
-        raise SplitError(f"Too few speakers to probe: {len(presence)} for {folds} folds. Lower probe.folds.")
-    dealt = stratify(presence.to_numpy(), part_sizes(len(presence), [1 / folds] * folds), generator)
-    return dealt[presence.index.get_indexer(pd.Index(table.recordings["speaker"]))]
-
-
-@dataclass(frozen=True, eq=False)
-class _Rows:
-    """Which recordings an outer fold trains on, which it scores, and the inner folds of the first."""
-
-    training: NDArray[np.bool_]
-    test: NDArray[np.bool_]
-    inner: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, table: RecordingTable, is_test: NDArray[np.bool_], generator: np.random.Generator) -> "_Rows":
-        training = table.select(~is_test)
-        return cls(~is_test, is_test, deal_speakers(training, min(INNER_FOLDS, training.speakers), generator))
-
-    @property
-    def penalties(self) -> list[float]:
-        return [penalty * int(self.training.sum()) for penalty in PENALTIES]
-
-    def standardize(self, vectors: NDArray[np.float32]) -> Floats:
-        """Give each column zero mean and unit variance over the training rows; constant ones become 0."""
-        given = vectors.astype(np.float64)
-        training = given[self.training]
-        spread = training.std(axis=0)
-        standard: Floats = (given - training.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-        return standard
-
-
-class _Found(NamedTuple):
-    """What the probes of a row of the table say of an outer fold, their inner losses, and the weights of a sum."""
-
-    said: Said
-    losses: Floats
-    weights: Floats
-
-
-def _probe_depth(vectors: NDArray[np.float32], rated: Rated, rows: _Rows) -> _Found:
-    features = rows.standardize(vectors)
-    fit = fit_ridge(features[rows.training], rated.targets[rows.training], rows.inner, rows.penalties)
-    return _say(fit, features, rated, rows, np.empty(0))
-
-
-def _probe_mix(vectors: NDArray[np.float32], rated: Rated, rows: _Rows) -> _Found:
+def _probe_mix(vectors: NDArray[np.float32], rated: Rated, rows: FoldRows) -> Found:
     standard = np.empty_like(vectors)
     for place in range(vectors.shape[1]):
         standard[:, place] = rows.standardize(vectors[:, place])
     weights, fit = learn_mix(standard[rows.training], rated.targets[rows.training], rows.inner, rows.penalties)
-    return _say(fit, mix_depths(standard, weights), rated, rows, weights)
-
-
-def _say(fit: RidgeFit, features: Floats, rated: Rated, rows: _Rows, weights: Floats) -> _Found:
-    predicted = fit.predict(features[rows.test])
-    said = calibrate(fit.held_out, predicted, rated.level_index[rows.training], rated.scale)
-    return _Found(said, fit.losses, weights)
+    return say_held_out(fit, mix_depths(standard, weights), rated, rows, weights)

@@ -22,6 +22,8 @@ from lalia.measures.metrics import METRICS, judge
 
 PROBE_METRICS: Final = ("auc", "balanced_accuracy", "spearman", "qwk")
 
+PROBE_DIFFERENCES: Final = {f"{name} minus last": (name, "last") for name in ("best", "weighted")}
+
 Tree = dict[str, dict[str, Estimate]]
 
 
@@ -33,20 +35,21 @@ def estimate_all(
     weights: NDArray[np.float32],
     *,
     alone: bool = False,
+    differences: Mapping[str, tuple[str, str]] = PROBE_DIFFERENCES,
 ) -> dict[str, Tree]:
     """Return each metric of each row of the table and trait: the mean over the folds in which it is defined.
 
     Args:
-        names: of the rows; "last", "best" and "weighted" among them.
+        names: of the rows.
         said: of all rows and recordings.
         rated: the ratings.
         fold_of: the fold of each recording.
         weights: how often each recording was drawn, shape (replicates, recordings).
         alone: one trait after the other, as for ``run_side_by_side``.
+        differences: further rows: one of the names minus another.
 
     Returns:
-        ``[row][trait][metric]``, with the trait "macro", the mean over the traits in which a metric is defined, and
-        with the rows "best minus last" and "weighted minus last".
+        ``[row][trait][metric]``, with the trait "macro", the mean over the traits in which a metric is defined.
     """
     # values and replicates of shape (traits, rows, metrics, 1 + replicates)
     shape = (len(names), len(PROBE_METRICS), 1 + len(weights))
@@ -69,10 +72,9 @@ def estimate_all(
             for trait, name in enumerate([*rated.traits, "macro"])
         }
 
-    last = list(names).index("last")
-    estimates = {name: tree_of(row) for row, name in enumerate(names)}
-    differences = {f"{name} minus last": tree_of(list(names).index(name), last) for name in ("best", "weighted")}
-    return estimates | differences
+    place = {name: row for row, name in enumerate(names)}
+    estimates = {name: tree_of(row) for name, row in place.items()}
+    return estimates | {name: tree_of(place[one], place[other]) for name, (one, other) in differences.items()}
 
 
 def _estimate(

@@ -11,6 +11,7 @@ from lalia.evaluation.ridge import Floats, decompose
 
 # a hat matrix of all rows takes 200 MB
 _MOST_SHARED_ROWS = 5000
+_NARROW = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,8 @@ def fit_ridge(features: Floats, targets: Floats, folds: NDArray[np.integer], pen
     """Fit each target on the rows that have it, with the penalty of the smallest error on left-out inner folds.
 
     Targets that are missing in up to half of the rows share the decomposition of all rows. The others get their own,
-    one for all targets that are missing in the same rows; so does each such group where the rows are very many.
+    one for all targets that are missing in the same rows; so does each such group where the rows are very many, or many
+    times the columns.
 
     Args:
         features: shape (rows, width).
@@ -68,7 +70,8 @@ def fit_ridge(features: Floats, targets: Floats, folds: NDArray[np.integer], pen
     is_given = ~np.isnan(targets)
     outside = np.stack([is_given[folds != fold].sum(axis=0) for fold in range(n_folds)])
     is_fitted = (outside >= 2).all(axis=0)
-    shares = len(targets) <= _MOST_SHARED_ROWS
+    # a decomposition of few columns costs less than systems of rows
+    shares = len(targets) <= _MOST_SHARED_ROWS and len(targets) < _NARROW * width
     is_shared = is_fitted & ((is_given.mean(axis=0) >= 0.5) if shares else is_given.all(axis=0))
     everyone = np.ones(len(targets), dtype=bool)
     groups = [(everyone, np.flatnonzero(is_shared))] if is_shared.any() else []

@@ -11,10 +11,12 @@ import torch
 from lalia.data.table import RecordingTable
 from lalia.evaluation.audit import nuisance_baselines, rater_agreement
 from lalia.evaluation.decisions import calibrate_predictions, fit_abstention, fit_calibration, rated_presence
-from lalia.evaluation.evaluate import evaluate, fit_decisions, write_metrics
+from lalia.evaluation.evaluate import evaluate, fit_decisions, judge_chance, write_metrics
 from lalia.evaluation.predict import predict
+from lalia.evaluation.reliability import rater_reliability
 from lalia.evaluation.selective import judge_abstention
 from lalia.files import replacing
+from lalia.measures.metrics import METRICS
 from lalia.model.decisions import Abstention, Calibration
 from lalia.model.heads import RegressionHead
 from lalia.prepare import Prepared
@@ -126,16 +128,22 @@ def write_numbers(
         predictions.to_csv(temporary, index=False, lineterminator="\n")
     progress.start("intervals and baselines", 1)
     scale = prepared.table.scale
-    metrics = evaluate(predictions, scale, prepared.rater.thresholds, seed=settings.seed)
+    recordings = prepared.table.recordings
+    tasks = dict(zip(recordings["recording"], recordings["task"], strict=True)) if "task" in recordings else None
+    metrics = evaluate(predictions, scale, prepared.rater.thresholds, tasks=tasks, seed=settings.seed)
     for name, baseline in nuisance_baselines(prepared.table, prepared.split).items():
         thresholds = fit_decisions(baseline[baseline["part"] == "validation"], prepared.table.traits, scale)
         values = {trait: decision.threshold for trait, decision in thresholds.items()}
-        for part, tree in evaluate(baseline, scale, values, seed=settings.seed).items():
+        for part, tree in evaluate(baseline, scale, values, metrics=METRICS, seed=settings.seed).items():
             metrics[part].setdefault("baselines", {})[name] = tree
     for part, tree in rater_agreement(prepared.table, prepared.split, seed=settings.seed).items():
         metrics[part]["raters"] = tree
     if "abstains" in predictions:
         for part, tree in judge_abstention(predictions, scale, prepared.rater.thresholds, seed=settings.seed).items():
             metrics[part]["abstention"] = tree
+    for part, tree in rater_reliability(prepared.table, prepared.split, seed=settings.seed).items():
+        metrics[part]["reliability"] = tree
+    for part, tree in judge_chance(predictions, scale, seed=settings.seed).items():
+        metrics[part]["chance"] = tree
     write_metrics(metrics, folder / "metrics.json")
     progress.advance()

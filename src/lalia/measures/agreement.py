@@ -7,7 +7,16 @@ each row was drawn. Values have the shape of the leading axes.
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lalia.measures.weighted import Floats, as_numbers, divide, find_ties, over_replicates, same_size
+from lalia.measures.weighted import (
+    Floats,
+    as_numbers,
+    divide,
+    find_ties,
+    over_pairs,
+    over_replicates,
+    over_sums,
+    same_size,
+)
 
 # below this share of the mean square, a variance is rounding error
 _VARIANCE_FLOOR = 1e-12
@@ -18,8 +27,7 @@ def pearson(ratings: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = N
     x, y = (_standard(values) for values in same_size(as_numbers(ratings), as_numbers(scores)))
     columns = np.column_stack([np.ones_like(x), x, y, x * x, y * y, x * y])
 
-    def compute(block: Floats) -> Floats:
-        sums = block @ columns
+    def compute(sums: Floats) -> Floats:
         total = sums[:, 0]
         x_mean, y_mean, xx, yy, xy = divide(sums[:, 1:], np.where(total >= 3, total, 0)[:, np.newaxis]).T
         x_variance, y_variance = xx - x_mean**2, yy - y_mean**2
@@ -27,7 +35,7 @@ def pearson(ratings: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = N
         spread = np.sqrt(np.where(varies, x_variance * y_variance, 0))
         return np.clip(divide(xy - x_mean * y_mean, spread), -1, 1)
 
-    return over_replicates(compute, weights, x.size)
+    return over_sums(compute, columns, weights)
 
 
 def spearman(ratings: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Floats:
@@ -56,11 +64,34 @@ def spearman(ratings: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = 
     return over_replicates(compute, weights, x.size)
 
 
+def kendall(ratings: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Floats:
+    """Return Kendall's tau-b: concordant less discordant pairs, ties taken out on each side; NaN where Pearson's is.
+
+    Equals ``scipy.stats.kendalltau``. All pairs are counted, so time grows with the square of the rows.
+
+    Example:
+        >>> round(float(kendall([1, 2, 2, 4], [1, 3, 2, 4])), 4)
+        0.9129
+    """
+    x, y = same_size(as_numbers(ratings), as_numbers(scores))
+    total = over_sums(lambda sums: sums[:, 0], np.ones((x.size, 1)), weights)
+
+    def count_pairs(part: slice) -> list[Floats]:
+        x_sign, y_sign = (np.sign(values[part, np.newaxis] - values) for values in (x, y))
+        return [x_sign * y_sign, np.abs(x_sign), np.abs(y_sign)]
+
+    def compute(sums: list[Floats]) -> Floats:
+        balance, x_untied, y_untied = sums
+        return np.clip(divide(balance, np.sqrt(x_untied * y_untied)), -1, 1)
+
+    return np.where(total >= 3, over_pairs(compute, count_pairs, weights, x.size), np.nan)
+
+
 def mae(ratings: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Floats:
     """Return the mean absolute difference in units of the scale; NaN without rows."""
     x, y = same_size(as_numbers(ratings), as_numbers(scores))
-    difference = np.abs(x - y)
-    return over_replicates(lambda block: divide(block @ difference, block.sum(axis=1)), weights, x.size)
+    columns = np.column_stack([np.abs(x - y), np.ones_like(x)])
+    return over_sums(lambda sums: divide(sums[:, 0], sums[:, 1]), columns, weights)
 
 
 def qwk(level_index: ArrayLike, predicted_index: ArrayLike, n_levels: int, weights: ArrayLike | None = None) -> Floats:
@@ -83,18 +114,23 @@ def qwk(level_index: ArrayLike, predicted_index: ArrayLike, n_levels: int, weigh
         0.407
     """
     true, predicted = same_size(as_numbers(level_index), as_numbers(predicted_index))
-    for index in (true, predicted):
-        if not np.isin(index, np.arange(n_levels)).all():
-            raise ValueError(f"level indices must be whole numbers from 0 to {n_levels - 1}, got {np.unique(index)}")
+    check_index(true, predicted, n_levels)
     columns = np.column_stack([np.ones_like(true), true, predicted, true**2, predicted**2, (true - predicted) ** 2])
 
-    def compute(block: Floats) -> Floats:
-        total, i_sum, j_sum, ii, jj, disagreement = (block @ columns).T
+    def compute(sums: Floats) -> Floats:
+        total, i_sum, j_sum, ii, jj, disagreement = sums.T
         expected = total * (ii + jj) - 2 * i_sum * j_sum
         varies = total * ii - i_sum**2 > _VARIANCE_FLOOR * total * ii
         return 1 - divide(total * disagreement, np.where(varies, expected, 0))
 
-    return over_replicates(compute, weights, true.size)
+    return over_sums(compute, columns, weights)
+
+
+def check_index(true: Floats, predicted: Floats, n_levels: int) -> None:
+    """Raise a ``ValueError`` if the position of a level lies outside 0 to ``n_levels`` - 1."""
+    for index in (true, predicted):
+        if not np.isin(index, np.arange(n_levels)).all():
+            raise ValueError(f"level indices must be whole numbers from 0 to {n_levels - 1}, got {np.unique(index)}")
 
 
 def _standard(values: Floats) -> Floats:

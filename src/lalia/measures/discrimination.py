@@ -7,7 +7,17 @@ has shape (..., rows): how often each row was drawn. Values have the shape of th
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lalia.measures.weighted import Flags, Floats, as_flags, as_numbers, divide, find_ties, over_replicates, same_size
+from lalia.measures.weighted import (
+    Flags,
+    Floats,
+    as_flags,
+    as_numbers,
+    divide,
+    find_ties,
+    over_replicates,
+    over_sums,
+    same_size,
+)
 
 
 def auc(is_present: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Floats:
@@ -77,6 +87,72 @@ def accuracy(is_present: ArrayLike, is_called: ArrayLike, weights: ArrayLike | N
     return _share(called == present, np.ones_like(present), weights)
 
 
+def positive_predictive_value(is_present: ArrayLike, is_called: ArrayLike, weights: ArrayLike | None = None) -> Floats:
+    """Return the share of called rows that are present (precision); NaN if none is called."""
+    present, called = same_size(as_flags(is_present), as_flags(is_called))
+    return _share(present, called, weights)
+
+
+def negative_predictive_value(is_present: ArrayLike, is_called: ArrayLike, weights: ArrayLike | None = None) -> Floats:
+    """Return the share of rows that are not called that are absent; NaN if all are called."""
+    present, called = same_size(as_flags(is_present), as_flags(is_called))
+    return _share(~present, ~called, weights)
+
+
+def f1(is_present: ArrayLike, is_called: ArrayLike, weights: ArrayLike | None = None) -> Floats:
+    """Return the harmonic mean of sensitivity and positive predictive value.
+
+    0 if no present row is called; NaN if none is present: then it is 0 whatever the calls.
+    """
+    present, called = same_size(as_flags(is_present), as_flags(is_called))
+    columns = np.column_stack([present & called, present, called]).astype(np.float64)
+
+    def compute(sums: Floats) -> Floats:
+        hits, n_present, n_called = sums.T
+        return divide(2 * hits, np.where(n_present > 0, n_present + n_called, 0))
+
+    return over_sums(compute, columns, weights)
+
+
+def prevalence(is_present: ArrayLike, weights: ArrayLike | None = None) -> Floats:
+    """Return the share of rows that are present: what an average precision is held against; NaN without rows."""
+    present = as_flags(is_present)
+    return _share(present, np.ones_like(present), weights)
+
+
+def sensitivity_at_specificity(
+    is_present: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None, *, specificity: float = 0.9
+) -> Floats:
+    """Return the highest sensitivity of a cut on the scores that keeps a specificity; NaN with one class.
+
+    The cut is chosen anew in each replicate, on the rows that it is judged on: a point of the ROC curve, not what a
+    threshold fixed beforehand would reach.
+
+    Args:
+        is_present: flags.
+        scores: what presence is ranked by, rising.
+        weights: as everywhere.
+        specificity: the least that the cut must have.
+
+    Example:
+        >>> float(sensitivity_at_specificity([0, 0, 1, 1], [0.1, 0.7, 0.4, 0.8], specificity=1.0))
+        0.5
+    """
+    present, values = same_size(as_flags(is_present), as_numbers(scores))
+    ties = find_ties(-values)
+
+    def compute(block: Floats) -> Floats:
+        positive = ties.sum(block * present)
+        negative = ties.sum(block) - positive
+        n_positive, n_negative = positive.sum(axis=1), negative.sum(axis=1)
+        # a hair above, so that 1 false alarm of 10 keeps a specificity of 0.9
+        allowed = (1 - specificity) * n_negative * (1 + 1e-9)
+        kept = np.cumsum(negative, axis=1) <= allowed[:, np.newaxis]
+        return divide((positive * kept).sum(axis=1), np.where(n_negative > 0, n_positive, 0))
+
+    return over_replicates(compute, weights, present.size)
+
+
 def best_threshold(is_present: ArrayLike, probability: ArrayLike) -> float:
     """Return the cut on the probability with the highest balanced accuracy; ``probability >= cut`` is called.
 
@@ -105,9 +181,4 @@ def best_threshold(is_present: ArrayLike, probability: ArrayLike) -> float:
 
 def _share(is_right: Flags, among: Flags, weights: ArrayLike | None) -> Floats:
     columns = np.column_stack([among & is_right, among]).astype(np.float64)
-
-    def compute(block: Floats) -> Floats:
-        n_right, n_all = (block @ columns).T
-        return divide(n_right, n_all)
-
-    return over_replicates(compute, weights, among.size)
+    return over_sums(lambda sums: divide(sums[:, 0], sums[:, 1]), columns, weights)

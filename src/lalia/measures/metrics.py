@@ -8,27 +8,43 @@ with its rows repeated so often; 2,000 bootstrap replicates cost one call.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lalia.measures.agreement import mae, pearson, qwk, spearman
+from lalia.measures.agreement import kendall, mae, pearson, qwk, spearman
+from lalia.measures.calibration import (
+    brier_score,
+    calibration_error,
+    calibration_intercept,
+    calibration_slope,
+    has_slope,
+)
+from lalia.measures.concordance import bias, ccc, icc_of_two, lower_limit, upper_limit
 from lalia.measures.discrimination import (
     accuracy,
     auc,
     average_precision,
     balanced_accuracy,
     best_threshold,
+    f1,
+    negative_predictive_value,
+    positive_predictive_value,
+    prevalence,
     sensitivity,
+    sensitivity_at_specificity,
     specificity,
 )
+from lalia.measures.levels import exact_agreement, linear_kappa, macro_mae, within_one
 from lalia.measures.weighted import Flags, Floats
 from lalia.scale import Scale
 
 __all__ = [
+    "ALL_METRICS",
     "METRICS",
+    "RATER_METRICS",
     "Judged",
     "Metric",
     "accuracy",
@@ -36,13 +52,32 @@ __all__ = [
     "average_precision",
     "balanced_accuracy",
     "best_threshold",
+    "bias",
+    "brier_score",
+    "calibration_error",
+    "calibration_intercept",
+    "calibration_slope",
+    "ccc",
+    "exact_agreement",
+    "f1",
+    "icc_of_two",
     "judge",
+    "kendall",
+    "linear_kappa",
+    "lower_limit",
+    "macro_mae",
     "mae",
+    "negative_predictive_value",
     "pearson",
+    "positive_predictive_value",
+    "prevalence",
     "qwk",
     "sensitivity",
+    "sensitivity_at_specificity",
     "spearman",
     "specificity",
+    "upper_limit",
+    "within_one",
 ]
 
 
@@ -135,7 +170,7 @@ class Metric:
     Args:
         name: the key in ``metrics.json``.
         title: the name in a report.
-        better: which way is better.
+        better: which way is better; "neither" where it describes or has a target between.
         function: the metric; takes the inputs and ``weights``.
         inputs: the fields of ``Judged`` that the function takes, in its order.
         undefined: why the metric is undefined for these rows, or None.
@@ -143,7 +178,7 @@ class Metric:
 
     name: str
     title: str
-    better: Literal["higher", "lower"]
+    better: Literal["higher", "lower", "neither"]
     function: Callable[..., Floats]
     inputs: tuple[str, ...]
     undefined: Callable[[Judged], str | None]
@@ -208,10 +243,38 @@ def _no_order(judged: Judged) -> str | None:
     return None
 
 
+def _none_called(judged: Judged) -> str | None:
+    called = judged.is_called
+    return None if called is None or called.any() else f"none of the {judged.rows} is called present"
+
+
+def _all_called(judged: Judged) -> str | None:
+    called = judged.is_called
+    return f"all of the {judged.rows} are called present" if called is not None and called.all() else None
+
+
+def _no_spread(judged: Judged) -> str | None:
+    # of the scores it may be nothing: then agreement in value is 0
+    return _without_levels(judged) or _no_order(replace(judged, scores=None))
+
+
+def _fewer_than_2(judged: Judged) -> str | None:
+    return _without_levels(judged) or (f"fewer than 2 rated {judged.unit}s" if len(judged.ratings) < 2 else None)
+
+
+def _no_regression(judged: Judged) -> str | None:
+    found = _one_class(judged)
+    if found is None and judged.probability is not None and not has_slope(judged.is_present, judged.probability):
+        found = f"a cut on the probability parts the classes of the {judged.rows}"
+    return found
+
+
+_TRUTH = ("is_present",)
 _PRESENCE = ("is_present", "probability")
 _CALLS = ("is_present", "is_called")
 _SEVERITY = ("ratings", "scores")
-_LEVELS = ("level_index", "predicted_index", "n_levels")
+_LEVELS = ("level_index", "predicted_index")
+_KAPPA = (*_LEVELS, "n_levels")
 
 METRICS: tuple[Metric, ...] = (
     Metric("auc", "AUC", "higher", auc, _PRESENCE, _one_class),
@@ -223,6 +286,51 @@ METRICS: tuple[Metric, ...] = (
     Metric("spearman", "Spearman", "higher", spearman, _SEVERITY, _no_order),
     Metric("pearson", "Pearson", "higher", pearson, _SEVERITY, _no_order),
     Metric("mae", "Mean absolute error", "lower", mae, _SEVERITY, _without_levels),
-    Metric("qwk", "Quadratic kappa", "higher", qwk, _LEVELS, _one_level),
+    Metric("qwk", "Quadratic kappa", "higher", qwk, _KAPPA, _one_level),
 )
-"""All metrics, in the order of a report."""
+"""The metrics that training follows, in the order of a report."""
+
+_OTHERS: tuple[Metric, ...] = (
+    Metric("prevalence", "Prevalence", "neither", prevalence, _TRUTH, _never),
+    Metric(
+        "sensitivity_at_90_specificity",
+        "Sensitivity at 90 % specificity",
+        "higher",
+        sensitivity_at_specificity,
+        _PRESENCE,
+        _one_class,
+    ),
+    Metric("ppv", "Positive predictive value", "higher", positive_predictive_value, _CALLS, _none_called),
+    Metric("npv", "Negative predictive value", "higher", negative_predictive_value, _CALLS, _all_called),
+    Metric("f1", "F1", "higher", f1, _CALLS, _none_present),
+    Metric("kendall", "Kendall tau-b", "higher", kendall, _SEVERITY, _no_order),
+    Metric("ccc", "Concordance correlation", "higher", ccc, _SEVERITY, _no_spread),
+    Metric("icc", "ICC(A,1)", "higher", icc_of_two, _SEVERITY, _no_spread),
+    Metric("macro_mae", "MAE, mean over levels", "lower", macro_mae, (*_SEVERITY, "level_index"), _without_levels),
+    Metric("bias", "Bias (score − rating)", "neither", bias, _SEVERITY, _without_levels),
+    Metric("lower_limit", "Lower limit of agreement", "neither", lower_limit, _SEVERITY, _fewer_than_2),
+    Metric("upper_limit", "Upper limit of agreement", "neither", upper_limit, _SEVERITY, _fewer_than_2),
+    Metric("linear_kappa", "Linear kappa", "higher", linear_kappa, _KAPPA, _one_level),
+    Metric("exact_agreement", "Exact agreement", "higher", exact_agreement, _LEVELS, _never),
+    Metric("within_one", "Agreement within one level", "higher", within_one, _LEVELS, _never),
+)
+
+_CALIBRATION: tuple[Metric, ...] = (
+    Metric("brier", "Brier score", "lower", brier_score, _PRESENCE, _never),
+    Metric(
+        "calibration_intercept",
+        "Calibration in the large",
+        "neither",
+        calibration_intercept,
+        _PRESENCE,
+        _one_class,
+    ),
+    Metric("calibration_slope", "Calibration slope", "neither", calibration_slope, _PRESENCE, _no_regression),
+    Metric("calibration_error", "Expected calibration error", "lower", calibration_error, _PRESENCE, _never),
+)
+
+RATER_METRICS: tuple[Metric, ...] = METRICS + _OTHERS
+"""Those that a rater's ratings can have in the place of scores: all but the calibration of a probability."""
+
+ALL_METRICS: tuple[Metric, ...] = RATER_METRICS + _CALIBRATION
+"""All metrics, in the order of ``metrics.json``."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lalia.errors import list_some
-from lalia.measures.metrics import METRICS, Judged, Metric, judge
+from lalia.measures.metrics import RATER_METRICS, Judged, Metric, judge
 from lalia.measures.weighted import Flags, Floats, Ties, as_weights, divide, find_ties, over_replicates
 from lalia.scale import Scale
 
@@ -38,8 +38,13 @@ class Agreement:
     reason: str | None
 
 
-def pairwise_agreement(ratings: ArrayLike, scale: Scale, weights: ArrayLike | None = None) -> dict[str, Agreement]:
-    """Return every metric between two raters, averaged over the pairs of raters that share recordings.
+def pairwise_agreement(
+    ratings: ArrayLike,
+    scale: Scale,
+    weights: ArrayLike | None = None,
+    metrics: Sequence[Metric] = RATER_METRICS,
+) -> dict[str, Agreement]:
+    """Return metrics between two raters, averaged over the pairs of raters that share recordings.
 
     One rater's ratings stand for the truth, the other's for scores, levels and calls, both ways round.
 
@@ -52,7 +57,7 @@ def pairwise_agreement(ratings: ArrayLike, scale: Scale, weights: ArrayLike | No
     comparisons = []
     for a, b in permutations(range(given.shape[1]), 2):
         comparisons += _compare(given[:, a], given[:, b], (min(a, b), max(a, b)), scale)
-    return _average(comparisons, given.shape[0], weights)
+    return _average(comparisons, given.shape[0], weights, metrics)
 
 
 def leave_one_out_agreement(ratings: ArrayLike, scale: Scale, weights: ArrayLike | None = None) -> dict[str, Agreement]:
@@ -68,7 +73,7 @@ def leave_one_out_agreement(ratings: ArrayLike, scale: Scale, weights: ArrayLike
         is_rated = ~np.isnan(others).all(axis=1)
         median[is_rated] = np.nanmedian(others[is_rated], axis=1)
         comparisons += _compare(median, given[:, rater], (rater,), scale)
-    return _average(comparisons, given.shape[0], weights)
+    return _average(comparisons, given.shape[0], weights, RATER_METRICS)
 
 
 def krippendorff_alpha(
@@ -169,10 +174,12 @@ def _judge(pairs: Floats, scale: Scale) -> Judged:
     )
 
 
-def _average(comparisons: Sequence[_Comparison], n_recordings: int, weights: ArrayLike | None) -> dict[str, Agreement]:
+def _average(
+    comparisons: Sequence[_Comparison], n_recordings: int, weights: ArrayLike | None, metrics: Sequence[Metric]
+) -> dict[str, Agreement]:
     given = as_weights(weights, n_recordings)
     drawn = [_draw(comparison, given) for comparison in comparisons]
-    return {metric.name: _average_metric(metric, comparisons, drawn, given.shape[:-1]) for metric in METRICS}
+    return {metric.name: _average_metric(metric, comparisons, drawn, given.shape[:-1]) for metric in metrics}
 
 
 def _draw(comparison: _Comparison, weights: NDArray[Any]) -> Floats:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -16,6 +17,40 @@ _Second = TypeVar("_Second", bound=np.generic)
 _BLOCK_NUMBERS = 1 << 19
 
 
+@dataclass(frozen=True, eq=False)
+class SpeakerWeights:
+    """Weights that all rows of a speaker share: an array of shape (replicates, rows) kept as one of speakers.
+
+    Sums over rows are then sums over speakers, which are far fewer.
+
+    Args:
+        counts: how often each speaker was drawn, shape (replicates, speakers).
+        speaker: the speaker of each row, as a column of ``counts``, shape (rows,).
+
+    Example:
+        >>> weights = SpeakerWeights(np.array([[2.0, 0.0]]), np.array([0, 1, 0]))
+        >>> np.asarray(weights)
+        array([[2., 0., 2.]])
+    """
+
+    counts: NDArray[Any]
+    speaker: NDArray[np.intp]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The numbers of replicates and rows."""
+        return len(self.counts), len(self.speaker)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.take(self.counts, self.speaker, axis=1).astype(dtype or self.counts.dtype)
+
+    def sum_speakers(self, columns: NDArray[Any]) -> Floats:
+        """Sum the rows of each speaker: shape (rows, columns) -> (speakers, columns)."""
+        total = np.zeros((self.counts.shape[1], columns.shape[1]))
+        np.add.at(total, self.speaker, columns)
+        return total
+
+
 def over_replicates(compute: Callable[[Floats], Floats], weights: ArrayLike | None, n_rows: int) -> Floats:
     """Return what ``compute`` gives for each replicate, block by block, so that memory stays bounded.
 
@@ -27,21 +62,79 @@ def over_replicates(compute: Callable[[Floats], Floats], weights: ArrayLike | No
     Returns:
         Values of shape (...), the weights' leading axes.
     """
+    step = max(1, _BLOCK_NUMBERS // max(n_rows, 1))
+    if isinstance(weights, SpeakerWeights):
+        _check_rows(weights.shape, n_rows)
+        found = np.full(len(weights.counts), np.nan)
+        for start in range(0, found.size if n_rows else 0, step):
+            drawn = weights.counts[start : start + step].astype(np.float64)
+            found[start : start + step] = compute(np.take(drawn, weights.speaker, axis=1))
+        return found
     given = as_weights(weights, n_rows)
     values = np.full(math.prod(given.shape[:-1]), np.nan)
     if n_rows:
         flat = given.reshape(values.size, n_rows)
-        step = max(1, _BLOCK_NUMBERS // n_rows)
         for start in range(0, values.size, step):
             values[start : start + step] = compute(flat[start : start + step].astype(np.float64))
     return values.reshape(given.shape[:-1])
 
 
+def over_sums(compute: Callable[[Floats], Floats], columns: NDArray[Any], weights: ArrayLike | None) -> Floats:
+    """Return what ``compute`` gives for the weighted sums of columns.
+
+    Args:
+        compute: sums of shape (replicates, columns) -> values of shape (replicates,), NaN where undefined.
+        columns: what is summed, shape (rows, columns).
+        weights: as for :func:`over_replicates`.
+    """
+    if isinstance(weights, SpeakerWeights) and len(columns):
+        _check_rows(weights.shape, len(columns))
+        return compute(weights.counts.astype(np.float64) @ weights.sum_speakers(columns))
+    return over_replicates(lambda block: compute(block @ columns), weights, len(columns))
+
+
+def over_pairs(
+    compute: Callable[[list[Floats]], Floats],
+    count_pairs: Callable[[slice], list[Floats]],
+    weights: ArrayLike | None,
+    n_rows: int,
+) -> Floats:
+    """Return what ``compute`` gives for weighted sums over all ordered pairs of rows.
+
+    Args:
+        compute: sums, one of shape (replicates,) for each way of counting -> values of shape (replicates,).
+        count_pairs: some first rows -> what each way counts for them with every row, each of shape (first rows, rows).
+        weights: as for :func:`over_replicates`; a pair weighs the product of its rows' weights.
+        n_rows: the number of rows; without any, all values are NaN.
+    """
+    step = max(1, _BLOCK_NUMBERS // max(n_rows, 1))
+    parts = [slice(start, start + step) for start in range(0, n_rows, step)]
+    if isinstance(weights, SpeakerWeights) and n_rows:
+        _check_rows(weights.shape, n_rows)
+        counts = weights.counts.astype(np.float64)
+        n_speakers = counts.shape[1]
+        is_of = (weights.speaker[:, np.newaxis] == np.arange(n_speakers)).astype(np.float64)
+        forms = np.sum([[is_of[part].T @ one @ is_of for one in count_pairs(part)] for part in parts], axis=0)
+        return compute([np.einsum("rs,rs->r", counts @ form, counts) for form in forms])
+
+    def sum_pairs(block: Floats) -> Floats:
+        of_parts = [
+            [np.einsum("rn,rn->r", block[:, part], block @ one.T) for one in count_pairs(part)] for part in parts
+        ]
+        return compute(list(np.sum(of_parts, axis=0)))
+
+    return over_replicates(sum_pairs, weights, n_rows)
+
+
+def _check_rows(shape: tuple[int, ...], n_rows: int) -> None:
+    if shape[-1:] != (n_rows,):
+        raise ValueError(f"weights must have shape (..., {n_rows}), one per row, got {shape}")
+
+
 def as_weights(weights: ArrayLike | None, n_rows: int) -> NDArray[Any]:
     """Return the weights, 1 per row for None; a last axis not as long as the rows is a ``ValueError``."""
     given = np.ones(n_rows) if weights is None else np.asarray(weights)
-    if given.shape[-1:] != (n_rows,):
-        raise ValueError(f"weights must have shape (..., {n_rows}), one per row, got {given.shape}")
+    _check_rows(given.shape, n_rows)
     return given
 
 

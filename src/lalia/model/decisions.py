@@ -1,10 +1,13 @@
 """From a head's probability of presence to a decision: calibrated, and left open where it is too uncertain."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
+
+from lalia.errors import ModelError, suggest
 
 # beyond this the log-odds of a probability would be infinite
 _SMALLEST = 1e-7
@@ -90,3 +93,47 @@ class Abstention:
     def abstains(self, probability: Tensor) -> Tensor:
         """Return where neither presence nor absence alone is likely enough, or nothing is known."""
         return (probability >= self.present_from) == (probability <= self.absent_to)
+
+
+def calibrate(probability: Tensor, traits: Sequence[str], calibrations: Mapping[str, Calibration]) -> Tensor:
+    """Return probabilities of presence as the calibrations of their traits make them.
+
+    Args:
+        probability: shape (recordings, traits).
+        traits: the names of its columns.
+        calibrations: of the traits that have one.
+    """
+    if not calibrations:
+        return probability
+    columns = zip(traits, probability.unbind(dim=-1), strict=True)
+    return torch.stack([calibrations[name](each) if name in calibrations else each for name, each in columns], dim=-1)
+
+
+def find_abstained(probability: Tensor, traits: Sequence[str], abstentions: Mapping[str, Abstention]) -> Tensor:
+    """Return where nothing is to be decided, False for traits that are always decided; arguments as for the above."""
+    columns = zip(traits, probability.unbind(dim=-1), strict=True)
+    found = [
+        abstentions[name].abstains(each) if name in abstentions else torch.zeros_like(each, dtype=torch.bool)
+        for name, each in columns
+    ]
+    return torch.stack(found, dim=-1)
+
+
+def check_decisions(
+    traits: Sequence[str],
+    thresholds: Mapping[str, float],
+    calibrations: Mapping[str, Calibration],
+    abstentions: Mapping[str, Abstention],
+) -> None:
+    """Make sure that decisions are those of a rater's traits.
+
+    Raises:
+        ModelError: names the trait that is none, or whose threshold is no probability.
+    """
+    for what, given in (("threshold", thresholds), ("calibration", calibrations), ("abstention", abstentions)):
+        for trait in given:
+            if trait not in traits:
+                raise ModelError(f"A {what} is given for '{trait}', which is no trait.{suggest(trait, traits)}")
+    for trait, threshold in thresholds.items():
+        if not 0 <= threshold <= 1:
+            raise ModelError(f"The threshold of '{trait}' must be a probability, got {threshold}.")

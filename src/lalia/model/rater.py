@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Self
 
@@ -14,21 +13,22 @@ from torch.utils.checkpoint import checkpoint
 
 import lalia
 from lalia.data.audio import Preprocessing
-from lalia.errors import AudioError, EncoderError, ModelError, RaterError, suggest
-from lalia.model.adapt import adapt_frozen, own_changes
-from lalia.model.adapters import add_again, merge_adapters
+from lalia.errors import AudioError, ModelError
+from lalia.model.adapt import own_changes
+from lalia.model.adapters import merge_adapters
 from lalia.model.attention_pooling import AttentionPooling, AttentiveStatisticsPooling, FrameWeights
 from lalia.model.base_weights import check_shared, check_source, hash_shared, shared_weights
-from lalia.model.decisions import Abstention, Calibration
+from lalia.model.decisions import Abstention, Calibration, calibrate, check_decisions, find_abstained
 from lalia.model.encoders.base import Depth, Frames, SpeechEncoder
-from lalia.model.encoders.load import build_from_architecture, load_encoder
 from lalia.model.frame_masks import FrameMasks
 from lalia.model.frames import join_windows
-from lalia.model.heads import Head, Scores, build_head
+from lalia.model.heads import Head, Scores
 from lalia.model.inputs import Inputs, KnownFrames, KnownVectors, Windows
 from lalia.model.layer_mix import Layers, build_layer_mix
 from lalia.model.parameters import ParameterCount, count_encoder, count_head, count_parts
-from lalia.model.pooling import Pooling, build_pooling, pool_known
+from lalia.model.pooling import Pooling, pool_known
+from lalia.model.rater_checks import check_parts
+from lalia.model.rebuild import load_base, rebuild
 from lalia.model.saved_head import HeadConfig, head_weights, write_head
 from lalia.model.saved_rater import (
     RaterConfig,
@@ -76,6 +76,8 @@ class SpeechRater(nn.Module):
 
     Example:
         >>> from lalia.model.encoders.random import make_random_encoder
+        >>> from lalia.model.heads import build_head
+        >>> from lalia.model.pooling import build_pooling
         >>> scale = Scale((1, 2, 3, 4), present_from=2)
         >>> rater = SpeechRater(
         ...     make_random_encoder("wavlm", layers=1, width=16, heads=2),
@@ -123,7 +125,7 @@ class SpeechRater(nn.Module):
         self.kept_traits: frozenset[str] = frozenset()
         self.trained_from = encoder.n_blocks + 1
         self.windows_at_once: int | None = None
-        self._check()
+        check_parts(self)
 
     @property
     def first_changing_depth(self) -> int:
@@ -161,22 +163,11 @@ class SpeechRater(nn.Module):
     def decode(self, raw: Tensor) -> Scores:
         """Turn raw outputs into scores, each of shape (recordings, traits); probabilities are calibrated."""
         scores = self.head.decode(raw)
-        if not self.calibrations:
-            return scores
-        columns = zip(self.traits, scores.probability.unbind(dim=-1), strict=True)
-        changed = [self.calibrations[trait](each) if trait in self.calibrations else each for trait, each in columns]
-        return scores._replace(probability=torch.stack(changed, dim=-1))
+        return scores._replace(probability=calibrate(scores.probability, self.traits, self.calibrations))
 
     def abstains(self, probability: Tensor) -> Tensor:
         """Return where nothing is to be decided, of the shape of the probabilities, (recordings, traits)."""
-        columns = zip(self.traits, probability.unbind(dim=-1), strict=True)
-        return torch.stack(
-            [
-                self.abstentions[trait].abstains(each) if trait in self.abstentions else torch.zeros_like(each).bool()
-                for trait, each in columns
-            ],
-            dim=-1,
-        )
+        return find_abstained(probability, self.traits, self.abstentions)
 
     @torch.no_grad()
     def score(self, waveforms: Sequence[ArrayLike | Tensor]) -> Scores:
@@ -244,7 +235,7 @@ class SpeechRater(nn.Module):
             RaterError: if the folder cannot be written.
             ModelError: if a threshold is not a probability, or of no trait.
         """
-        self._check_thresholds()
+        check_decisions(self.traits, self.thresholds, self.calibrations, self.abstentions)
         weights = _own_storage(self.state_dict())
         if not encoder_weights:
             shared = {f"encoder.model.{path}" for path in shared_weights(self.encoder)}
@@ -282,7 +273,7 @@ class SpeechRater(nn.Module):
             RaterError: if the folder cannot be written.
             ModelError: if a threshold is not a probability, or of no trait.
         """
-        self._check_thresholds()
+        check_decisions(self.traits, self.thresholds, self.calibrations, self.abstentions)
         weights = head_weights(_own_storage(self.state_dict()))
         config = HeadConfig(
             lalia=lalia.__version__,
@@ -319,10 +310,10 @@ class SpeechRater(nn.Module):
         weights = read_weights(found, config)
         is_given = encoder is not None or not config.holds_encoder
         if not config.holds_encoder and encoder is None:
-            encoder = _load_base(config, found)
+            encoder = load_base(config, found)
         if encoder is not None:
             check_source(encoder, config, found)
-        rater = cls._build(config, found, encoder)
+        rater = rebuild(cls, config, found, encoder)
         expected = rater.state_dict()
         if is_given:
             check_shared(rater.encoder, config, found)
@@ -358,51 +349,6 @@ class SpeechRater(nn.Module):
             *count_head(self.head, self.traits),
             *count_parts({"heads of raters": [] if self.rater_heads is None else [self.rater_heads]}),
         ]
-
-    @classmethod
-    def _build(cls, config: RaterConfig, folder: Path, encoder: SpeechEncoder | None) -> Self:
-        try:
-            # the weights are random until the saved ones are read: leave the caller's random state as it was
-            with torch.random.fork_rng(devices=[]):
-                if encoder is None:
-                    encoder = build_from_architecture(asdict(config.encoder))
-                adapt_frozen(encoder)
-                add_again(encoder, config.adaptation)
-                encoder.changed = frozenset(config.changed)
-                width = build_layer_mix(config.layers, n_blocks=encoder.n_blocks, width=encoder.width).out_width
-                pooling = build_pooling(**config.pooling, width=width)
-                head = build_head(
-                    **config.head,
-                    width=pooling.out_width,
-                    frame_width=width,
-                    n_traits=len(config.traits),
-                    scale=config.scale,
-                )
-                n_outputs = len(config.traits) * len(config.raters)
-                rater_heads = config.rater_heads and build_head(
-                    **config.rater_heads, width=pooling.out_width, n_traits=n_outputs, scale=config.scale
-                )
-                return cls(
-                    encoder,
-                    layers=config.layers,
-                    pooling=pooling,
-                    head=head,
-                    traits=config.traits,
-                    scale=config.scale,
-                    preprocessing=config.preprocessing,
-                    thresholds=config.thresholds,
-                    calibrations=config.calibrations,
-                    abstentions=config.abstentions,
-                    rater_heads=rater_heads or None,
-                    raters=config.raters,
-                )
-        except (
-            KeyError,
-            TypeError,
-            ValueError,
-            RuntimeError,
-        ) as cause:  # a ModelError is a ValueError, torch's are RuntimeErrors
-            raise RaterError(f"The rater in '{folder}' cannot be built: {cause}") from cause
 
     def _frames(self, inputs: Windows | KnownFrames) -> Frames:
         """Return the mixed frames of each recording, its windows joined in time."""
@@ -455,63 +401,6 @@ class SpeechRater(nn.Module):
                 f" ({self.encoder.min_samples / self.encoder.rate_hz:.3f} s)."
             )
         return samples.to(self.encoder.device, torch.float32)
-
-    def _check(self) -> None:
-        encoder, given = self.encoder, self.preprocessing
-        n_outputs = 0 if self.rater_heads is None else self.rater_heads.layers.n_traits
-        if n_outputs != len(self.raters) * len(self.traits):
-            raise ModelError(
-                f"The raters' heads have {n_outputs} outputs, {len(self.raters)} raters of {len(self.traits)} traits"
-                f" need {len(self.raters) * len(self.traits)}."
-            )
-        if self.pooling.width != self.layer_mix.out_width:
-            raise ModelError(
-                f"The pooling takes frames of width {self.pooling.width}, the layers {self.layers!r} of the encoder"
-                f" give {self.layer_mix.out_width}."
-            )
-        for transformer in self.head.layers.transformers:
-            if transformer.width != self.pooling.width:
-                raise ModelError(
-                    f"The head's transformer takes frames of width {transformer.width}, the pooling"
-                    f" {self.pooling.width}."
-                )
-        if self.head.layers.width != self.pooling.out_width:
-            raise ModelError(
-                f"The head takes width {self.head.layers.width}, the pooling gives {self.pooling.out_width}."
-            )
-        if self.head.layers.n_traits != len(set(self.traits)) or not self.traits:
-            raise ModelError(f"The head rates {self.head.layers.n_traits} traits, the names are {list(self.traits)}.")
-        if given.rate_hz != encoder.rate_hz:
-            raise ModelError(f"The encoder takes {encoder.rate_hz} Hz, the preprocessing gives {given.rate_hz} Hz.")
-        if encoder.max_samples is not None and round(given.window_seconds * given.rate_hz) > encoder.max_samples:
-            seconds = encoder.max_samples / encoder.rate_hz
-            raise ModelError(
-                f"A window of {given.window_seconds:g} s is longer than the {seconds:g} s that {encoder.source.name}"
-                f" takes. Set audio.window_seconds to {seconds:g} or less."
-            )
-        self._check_thresholds()
-
-    def _check_thresholds(self) -> None:
-        for trait in (*self.calibrations, *self.abstentions):
-            if trait not in self.traits:
-                raise ModelError(f"A decision is given for '{trait}', which is no trait.{suggest(trait, self.traits)}")
-        for trait, threshold in self.thresholds.items():
-            if trait not in self.traits:
-                raise ModelError(f"A threshold is given for '{trait}', which is no trait.{suggest(trait, self.traits)}")
-            if not 0 <= threshold <= 1:
-                raise ModelError(f"The threshold of '{trait}' must be a probability, got {threshold}.")
-
-
-def _load_base(config: RaterConfig, folder: Path) -> SpeechEncoder:
-    source = config.encoder
-    hint = "Give it: SpeechRater.from_pretrained(folder, encoder=load_encoder(...))."
-    missing = f"The rater in '{folder}' was saved without the weights of its encoder {source.name}"
-    if source.name.startswith("random:"):
-        raise RaterError(f"{missing}, whose seed is not known. {hint}")
-    try:
-        return load_encoder(source.name, revision=source.revision, normalize=source.normalize)
-    except EncoderError as cause:
-        raise RaterError(f"{missing}, which cannot be loaded. {cause} {hint}") from cause
 
 
 def _join(pieces: Sequence[Frames]) -> Frames:

@@ -217,6 +217,7 @@ def _compute(manifest: Mapping[str, Any]) -> list[str]:
     return [
         f"- Seconds: {manifest.get('seconds', GAP)}, from the table to the report",
         f"- Processes: {manifest.get('processes', GAP)}",
+        f"- Evaluations of the test part: {manifest.get('test_evaluations', GAP)}",
         f"- Machine: {machine.get('cores', GAP)} cores, {machine.get('processor', GAP)}, {machine.get('system', GAP)}",
         f"- Versions: lalia {manifest.get('lalia', GAP)}; {shown}",
         f"- Seed {manifest.get('seed', GAP)}",

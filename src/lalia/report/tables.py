@@ -3,17 +3,20 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from lalia.measures.metrics import METRICS
+from lalia.measures.metrics import ALL_METRICS
 from lalia.report.contents import Contents
 
 HEADLINE = ("auc", "spearman", "pearson", "mae", "qwk", "balanced_accuracy")
 UNITS = ("recording", "speaker")
 MEAN = "mean of all traits"
-_TITLES = {metric.name: metric.title for metric in METRICS}
+_TITLES = {metric.name: metric.title for metric in ALL_METRICS}
 _SOURCES = {
     "model": "model",
     "duration": "duration alone",
     "majority": "most frequent answer",
+    "mean": "mean answer",
+    "demographics": "covariates alone",
+    "acoustic": "average spectrum",
     "raters": "between raters",
 }
 

@@ -55,6 +55,7 @@ from lalia.settings.optimizer import (
     SGDOptimizer,
 )
 from lalia.settings.run import (
+    AuditSettings,
     CacheSettings,
     EarlyStopping,
     EmaSettings,
@@ -78,6 +79,7 @@ __all__ = [
     "AttentiveStatisticsPooling",
     "AudioSettings",
     "AudiomentationsDistortion",
+    "AuditSettings",
     "AugmentSettings",
     "BinaryHead",
     "CacheSettings",

@@ -122,6 +122,18 @@ class ProbeSettings(Settings):
     """The recordings to probe; without the test part, a depth that looks good can still be tested honestly."""
 
 
+class AuditSettings(Settings):
+    """What ``lalia audit`` looks at."""
+
+    min_speakers: Count = 5
+    """A level that fewer speakers have gets a warning, in ``lalia check`` too; a subgroup of fewer is not shown."""
+    folds: Annotated[int, Field(ge=2)] = 5
+    """The speaker-disjoint folds, each of which is scored by probes trained on the others."""
+    encode: bool = False
+    """Whether recordings whose pooled vectors the cache lacks go through the encoder; else what needs them is left
+    out."""
+
+
 class ReportSettings(Settings):
     """What the report shows."""
 
@@ -147,6 +159,7 @@ class RunSettings(Settings):
     cache: CacheSettings = CacheSettings()
     decisions: DecisionSettings = DecisionSettings()
     probe: ProbeSettings = ProbeSettings()
+    audit: AuditSettings = AuditSettings()
     report: ReportSettings = ReportSettings()
 
     @model_validator(mode="after")

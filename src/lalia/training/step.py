@@ -160,15 +160,18 @@ class Stepper:
             norm = nn.utils.clip_grad_norm_(self.trainable.values(), self._settings.clip_norm)
         else:
             norm = total_norm(self.trainable.values())
-        # where the loss is scaled, gradients that overflow are the scaler's to see
-        is_finite = are_finite([loss], norm.new_zeros(()) if self.scaler.is_enabled() else norm)
+        is_loss_finite, is_norm_finite = are_finite(loss, norm)
+        # gradients that overflow because the loss is scaled are the scaler's to leave out, and it lowers the scale
+        may_overflow = self.scaler.is_enabled() and self.scaler.get_scale() > 1.0
+        if not (is_loss_finite and (is_norm_finite or may_overflow)):
+            self.scaler.update(self.scaler.get_scale())
+            return False
         with without_smaller_pieces("the step of the optimiser", ADVICE):
-            if is_finite:
-                self.scaler.step(self.optimizer)
+            self.scaler.step(self.optimizer)
             self.scaler.update()
-        if is_finite:
+        if is_norm_finite:
             if self.ranks is not None:
                 self.ranks.after_step(step.number, step.of)
             if self.average is not None:
                 self.average.update(step.number)
-        return is_finite
+        return True

@@ -1,5 +1,7 @@
 """Baselines that hear no speech, and the agreement between people, in the shape of a model's numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -37,10 +39,64 @@ def test_majority_predicts_the_training_ratings_everywhere():
     table = make_table("abcdefg", [1] * 7, slow=[1, 1, 2, 4, NAN, 4, 3])
     split = make_split(table, ["train"] * 5 + ["validation", "test"])
     majority = nuisance_baselines(table, split)["majority"]
-    assert majority["score"].tolist() == [2.0] * 7
+    assert majority["score"].tolist() == [1.0] * 7
     assert majority["level"].tolist() == [1.0] * 7
     assert majority["probability"].tolist() == [0.5] * 7
     assert rows_of(majority, "test")["rating"].tolist() == [3.0]
+
+
+def test_the_mean_is_the_mean_with_the_nearest_level():
+    table = make_table("abcdefg", [1] * 7, slow=[1, 1, 2, 4, NAN, 4, 3])
+    split = make_split(table, ["train"] * 5 + ["validation", "test"])
+    mean = nuisance_baselines(table, split)["mean"]
+    assert mean[["score", "level", "probability"]].to_numpy().tolist() == [[2.0, 2.0, 0.5]] * 7
+
+
+def with_features(table, **covariates):
+    recordings = table.recordings.assign(**covariates)
+    return replace(table, recordings=recordings, covariates=tuple(name for name in covariates if name != "log_mel"))
+
+
+def test_covariates_and_log_mel_have_a_baseline_where_they_are():
+    table = make_table("abcd", [1] * 4, slow=[1, 2, 3, 1])
+    split = make_split(table, ["train"] * 3 + ["test"])
+    assert list(nuisance_baselines(table, split)) == ["majority", "mean", "duration"]
+    more = with_features(table, sex=["f", "m", "f", "m"], log_mel=list(np.eye(4)))
+    assert list(nuisance_baselines(more, split)) == ["majority", "mean", "duration", "demographics", "acoustic"]
+
+
+def test_demographics_find_a_trait_that_is_only_sex():
+    sex = ["f", "m"] * 20
+    table = make_table([f"s{row}" for row in range(40)], [1] * 40, slow=[1, 4] * 20)
+    split = make_split(table, ["train"] * 30 + ["test"] * 10)
+    found = nuisance_baselines(with_features(table, sex=sex), split)["demographics"]
+    assert rows_of(found, "test")["level"].tolist() == [1, 4] * 5
+    assert (rows_of(found, "test")["probability"] > 0.5).tolist() == [False, True] * 5
+
+
+def test_the_acoustic_baseline_hears_a_band_among_many():
+    random = np.random.default_rng(0)
+    log_mel = random.normal(size=(120, 20))
+    ratings = np.clip(np.round(2.5 + 1.5 * log_mel[:, 3]), 1, 4)
+    table = make_table([f"s{row // 2}" for row in range(120)], [1] * 120, slow=ratings)
+    split = make_split(table, ["train"] * 80 + ["test"] * 40)
+    acoustic = nuisance_baselines(with_features(table, log_mel=list(log_mel)), split)["acoustic"]
+    found = evaluate(acoustic, SCALE, {"slow": 0.5}, replicates=20)["test"]["recording"]["traits"]["slow"]
+    assert found["spearman"]["value"] > 0.8
+    assert found["auc"]["value"] > 0.85
+
+
+def test_a_penalty_is_chosen_on_other_speakers():
+    # each of two recordings shows who speaks, which tells the rating in training only
+    random = np.random.default_rng(1)
+    own = np.repeat(random.normal(size=(40, 30)), 2, axis=0)
+    ratings = np.repeat(random.integers(1, 5, 40), 2)
+    table = make_table([f"s{row // 2}" for row in range(80)], [1] * 80, slow=ratings)
+    split = make_split(table, ["train"] * 60 + ["test"] * 20)
+    acoustic = nuisance_baselines(with_features(table, log_mel=list(own)), split)["acoustic"]
+    scores = rows_of(acoustic, "train")["score"]
+    # folds of recordings would see each speaker's rating and choose scores that spread as the ratings do
+    assert scores.std() < 0.6 * rows_of(acoustic, "train")["rating"].std()
 
 
 def test_majority_tells_nothing_apart():

@@ -1,0 +1,89 @@
+"""A saved rater's parts, built again from its config: their weights are read afterwards."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from lalia.errors import EncoderError, RaterError
+from lalia.model.adapt import adapt_frozen
+from lalia.model.adapters import add_again
+from lalia.model.encoders.base import SpeechEncoder
+from lalia.model.encoders.load import build_from_architecture, load_encoder
+from lalia.model.heads import build_head
+from lalia.model.layer_mix import build_layer_mix
+from lalia.model.pooling import build_pooling
+from lalia.model.saved_rater import RaterConfig
+
+R = TypeVar("R")
+
+
+def rebuild(make: Callable[..., R], config: RaterConfig, folder: Path, encoder: SpeechEncoder | None) -> R:
+    """Return a rater whose parts are those of a saved one, with random weights.
+
+    Args:
+        make: ``SpeechRater``.
+        config: of the saved rater.
+        folder: where it lies.
+        encoder: as it was before training, changed in place; None builds it.
+
+    Raises:
+        RaterError: if the config is not one of parts that there are and fit each other.
+    """
+    try:
+        # the weights are random until the saved ones are read: leave the caller's random state as it was
+        with torch.random.fork_rng(devices=[]):
+            if encoder is None:
+                encoder = build_from_architecture(asdict(config.encoder))
+            adapt_frozen(encoder)
+            add_again(encoder, config.adaptation)
+            encoder.changed = frozenset(config.changed)
+            width = build_layer_mix(config.layers, n_blocks=encoder.n_blocks, width=encoder.width).out_width
+            pooling = build_pooling(**config.pooling, width=width)
+            head = build_head(
+                **config.head,
+                width=pooling.out_width,
+                frame_width=width,
+                n_traits=len(config.traits),
+                scale=config.scale,
+            )
+            n_outputs = len(config.traits) * len(config.raters)
+            rater_heads = config.rater_heads and build_head(
+                **config.rater_heads, width=pooling.out_width, n_traits=n_outputs, scale=config.scale
+            )
+            return make(
+                encoder,
+                layers=config.layers,
+                pooling=pooling,
+                head=head,
+                traits=config.traits,
+                scale=config.scale,
+                preprocessing=config.preprocessing,
+                thresholds=config.thresholds,
+                calibrations=config.calibrations,
+                abstentions=config.abstentions,
+                rater_heads=rater_heads or None,
+                raters=config.raters,
+            )
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ) as cause:  # a ModelError is a ValueError, torch's are RuntimeErrors
+        raise RaterError(f"The rater in '{folder}' cannot be built: {cause}") from cause
+
+
+def load_base(config: RaterConfig, folder: Path) -> SpeechEncoder:
+    """Return the encoder that a rater was trained on and saved without, as it was before training."""
+    source = config.encoder
+    hint = "Give it: SpeechRater.from_pretrained(folder, encoder=load_encoder(...))."
+    missing = f"The rater in '{folder}' was saved without the weights of its encoder {source.name}"
+    if source.name.startswith("random:"):
+        raise RaterError(f"{missing}, whose seed is not known. {hint}")
+    try:
+        return load_encoder(source.name, revision=source.revision, normalize=source.normalize)
+    except EncoderError as cause:
+        raise RaterError(f"{missing}, which cannot be loaded. {cause} {hint}") from cause
