@@ -118,7 +118,7 @@ def test_coverage_and_risk_by_hand():
     assert "nothing is decided" in json.dumps(judge_abstention(predictions, SCALE, {"breathy": 0.5}))
 
 
-@pytest.mark.parametrize("kind", ["ordinal", "binary", "regression"])
+@pytest.mark.parametrize("kind", ["ordinal", "regression"])
 def test_a_run_decides_on_its_validation_part_and_its_rater_decides_alike(tmp_path, kind):
     corpus = write_toy_corpus(tmp_path / "corpus", speakers=16)
     decisions = "decisions={calibration: platt, abstain: {kind: entropy, coverage: 0.6}}"
