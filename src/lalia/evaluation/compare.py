@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from lalia.errors import RunError, list_some
-from lalia.evaluation.evaluate import REPLICATES, Unit, average_speakers
-from lalia.measures.metrics import METRICS, Judged, Metric, judge
+from lalia.evaluation.evaluate import REPLICATES, Unit, average_speakers, judge_rows
+from lalia.measures.metrics import METRICS, Judged, Metric
 from lalia.measures.uncertainty import interval, speaker_weights
 from lalia.measures.weighted import SpeakerWeights
 from lalia.scale import Scale
@@ -112,7 +112,7 @@ def compare_models(
     for trait in dict.fromkeys(tables[0]["trait"]):
         parts = [table[table["trait"] == trait] for table in tables]
         judged = [
-            _judge(part, scale, model.thresholds.get(trait), unit)
+            judge_rows(part, scale, model.thresholds.get(trait), unit)
             for part, model in zip(parts, (first, second), strict=True)
         ]
         places = np.searchsorted(speakers, parts[0]["speaker"].to_numpy(dtype=str))
@@ -163,7 +163,7 @@ def summarize_runs(
         for trait in dict.fromkeys(tables[0]["trait"]):
             parts = [table[table["trait"] == trait] for table in tables]
             judged = [
-                _judge(part, scale, model.thresholds.get(trait), unit)
+                judge_rows(part, scale, model.thresholds.get(trait), unit)
                 for part, model in zip(parts, models, strict=True)
             ]
             if any(metric.reason(each) is not None for each in judged):
@@ -244,18 +244,6 @@ def _rated(model: Model, scale: Scale, unit: Unit) -> pd.DataFrame:
         return average_speakers(model.predictions, scale).sort_values(["trait", "speaker"], ignore_index=True)
     rated = model.predictions[model.predictions["rating"].notna()]
     return rated.sort_values(["trait", "recording"], ignore_index=True)
-
-
-def _judge(rows: pd.DataFrame, scale: Scale, threshold: float | None, unit: Unit) -> Judged:
-    return judge(
-        rows["rating"],
-        scale,
-        scores=rows["score"],
-        levels=rows["level"],
-        probability=rows["probability"],
-        threshold=threshold,
-        unit=unit,
-    )
 
 
 def _compare(

@@ -165,7 +165,7 @@ def fit_decisions(predictions: pd.DataFrame, traits: Iterable[str], scale: Scale
     decisions = {}
     for trait in traits:
         rows = predictions[(predictions["trait"] == trait) & predictions["rating"].notna()]
-        judged = _judge(rows, scale, None, "recording")
+        judged = judge_rows(rows, scale, None, "recording")
         threshold = float("nan")
         if judged.probability is not None:
             threshold = best_threshold(judged.is_present, judged.probability)
@@ -257,7 +257,7 @@ def _evaluate_part(
         estimates, counts = {}, {}
         for trait in dict.fromkeys(rows["trait"]):
             rated = units[units["trait"] == trait]
-            judged = _judge(rated, scale, thresholds.get(trait), unit)
+            judged = judge_rows(rated, scale, thresholds.get(trait), unit)
             places = np.searchsorted(speakers, rated["speaker"].to_numpy(dtype=str))
             weights = SpeakerWeights(counts_of_speakers, places)
             if rated["speaker"].nunique() < 2:
@@ -271,7 +271,8 @@ def _evaluate_part(
     return tree
 
 
-def _judge(rated: pd.DataFrame, scale: Scale, threshold: float | None, unit: Unit) -> Judged:
+def judge_rows(rated: pd.DataFrame, scale: Scale, threshold: float | None, unit: Unit) -> Judged:
+    """Put the rated rows of one trait on the scale, with what was said of them; see ``judge``."""
     return judge(
         rated["rating"],
         scale,
