@@ -6,7 +6,10 @@ Paths in a file are relative to that file, paths in an override and the folder o
 all are kept absolute.
 """
 
+import copy
+import itertools
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +18,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from lalia.errors import ConfigError, nearest_choice
+from lalia.errors import ConfigError, list_some, nearest_choice
 from lalia.files import write_text
 from lalia.inherited import inherit_settings
 from lalia.settings import RunSettings
@@ -41,6 +44,8 @@ class _Loader(yaml.SafeLoader):
             seen.add(key)
         return super().construct_mapping(node, deep=deep)
 
+
+_MOST_COMBINATIONS = 1000
 
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
@@ -85,7 +90,42 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunSettings:
     inherit_settings(values)
     if isinstance(values.setdefault("runs", "runs"), str):
         values["runs"] = _absolute(values["runs"], Path.cwd())
-    return _validate(values, path.name)
+    settings = _validate(values, path.name)
+    for chosen in combinations(settings.choose.grid):
+        with_values(settings, chosen)
+    return settings
+
+
+def with_values(settings: RunSettings, values: Mapping[str, Any]) -> RunSettings:
+    """Return settings with other values, given by their key paths, such as ``{"model.layers": 6}``.
+
+    Raises:
+        ConfigError: lists every problem with its key path.
+    """
+    changed = settings.model_dump(mode="json")
+    for key_path, value in values.items():
+        _merge(changed, _nest(key_path.split("."), copy.deepcopy(value)))
+    said = ", ".join(f"{key_path}={value}" for key_path, value in values.items())
+    return _validate(changed, f"a run with {said}")
+
+
+def combinations(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Return every combination of the values of a grid, the last key changing fastest; one that is empty without any.
+
+    Raises:
+        ConfigError: if a key has no value, or there are more combinations than anybody would want to train.
+
+    Example:
+        >>> combinations({"seed": [1, 2], "model.layers": ["last"]})
+        [{'seed': 1, 'model.layers': 'last'}, {'seed': 2, 'model.layers': 'last'}]
+    """
+    empty = [key for key, values in grid.items() if not values]
+    if empty:
+        raise ConfigError(f"A grid needs values to choose from, and {list_some(empty)} has none.")
+    count = math.prod(len(values) for values in grid.values())
+    if count > _MOST_COMBINATIONS:
+        raise ConfigError(f"The grid has {count:,} combinations; {_MOST_COMBINATIONS:,} are the most.")
+    return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
 def save_config(settings: RunSettings, path: str | Path) -> None:
@@ -106,6 +146,8 @@ def identity_json(settings: RunSettings) -> str:
     for key in ("download_dir", "keep_download", "start_from", "head_from"):
         values["model"].pop(key)
     values["split"].pop("path", None)
+    if not values["split"].get("inner"):
+        values.pop("choose")
     for key in ("workers", "gradient_checkpointing", "trackers"):
         values["train"].pop(key)
     values["model"].pop("save_encoder")
@@ -132,6 +174,22 @@ def _resolve_paths(values: dict[str, Any], folder: Path) -> None:
     # an encoder is a folder only where that folder is: anything else is an id of the hub
     if isinstance(encoder, str) and (folder / Path(encoder).expanduser()).is_dir():
         values["model"]["encoder"] = _absolute(encoder, folder)
+    choose = values.get("choose")
+    if isinstance(choose, dict) and isinstance(choose.get("grid"), dict):
+        choose["grid"] = {
+            key_path: [_resolve_value(str(key_path).split("."), value, folder) for value in choices]
+            if isinstance(choices, list)
+            else choices
+            for key_path, choices in choose["grid"].items()
+        }
+
+
+def _resolve_value(keys: Sequence[str], value: Any, folder: Path) -> Any:
+    nested = _nest(keys, value)
+    _resolve_paths(nested, folder)
+    for key in keys:
+        nested = nested[key]
+    return nested
 
 
 def _absolute(place: str, folder: Path) -> str:
@@ -146,11 +204,16 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     if not equals or not all(keys):
         raise ConfigError(f"Cannot read the override '{override}'. Write key.path=value, such as train.epochs=5.")
     value = _parse_yaml(text, f"the override '{override}'") if text.strip() else None
+    nested = _nest(keys, value)
+    _resolve_paths(nested, Path.cwd())
+    _merge(values, nested)
+
+
+def _nest(keys: Sequence[str], value: Any) -> dict[str, Any]:
     nested: dict[str, Any] = {keys[-1]: value}
     for key in reversed(keys[:-1]):
         nested = {key: nested}
-    _resolve_paths(nested, Path.cwd())
-    _merge(values, nested)
+    return nested
 
 
 def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
