@@ -36,6 +36,7 @@ def predict(
     reader: InputReader | None = None,
     progress: Progress | None = None,
     processes: Processes | None = None,
+    title: str = "scoring",
 ) -> pd.DataFrame:
     """Return the scores of recordings, each of which depends on its recording alone.
 
@@ -49,6 +50,7 @@ def predict(
         reader: of this rater; with a store, what is in it is not computed again and what is not is put there.
         progress: is advanced by each recording.
         processes: which share the recordings, and all get the scores of all; None: this one is alone.
+        title: of the stage, for ``progress``.
 
     Returns:
         A row per recording, in the order given, and trait: ``recording``, ``trait``, ``score`` (in units of the scale;
@@ -74,6 +76,8 @@ def predict(
         preprocessing=rater.preprocessing,
     )
     reader = reader or InputReader(rater, workers=workers)
+    reader.fill(dataset, progress)
+    progress.start(title, len(recordings))
     rater.windows_at_once = max(1, int(batch_seconds // rater.preprocessing.window_seconds))
     processes = processes or Processes()
     scored = processes.collect(
@@ -128,8 +132,8 @@ def predict_files(
         problems |= dict(zip(bad["recording"], bad["problem"], strict=True))
         usable = recordings.assign(**{column: scanned[column].to_numpy() for column in ("duration_seconds", "sha256")})
         usable = usable[~usable["recording"].isin(problems)]
-        progress.start("rating", len(usable))
-        tables.append(predict(rater, usable, reader=_reader_of_run(member, rater), progress=progress))
+        reader = _reader_of_run(member, rater)
+        tables.append(predict(rater, usable, reader=reader, progress=progress, title="rating"))
     tables = [table[~table["recording"].isin(problems)].reset_index(drop=True) for table in tables]
     with replacing(out) as temporary:
         average_scores(tables, rater.scale).to_csv(temporary, index=False, lineterminator="\n")

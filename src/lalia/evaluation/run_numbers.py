@@ -113,7 +113,6 @@ def score_table(
         reader: of the rater's inputs; None reads waveforms.
         processes: which share the recordings; None: this one is alone.
     """
-    progress.start("scoring", len(table.recordings))
     scores = predict(
         prepared.rater,
         table.recordings,
