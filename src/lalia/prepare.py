@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lalia.build import build_augmentation, build_rater
@@ -44,6 +44,13 @@ class Prepared:
         if rated:
             keep &= self.table.ratings.notna().any(axis=1).to_numpy()
         return self.table.select(keep)
+
+    def without_test(self) -> "Prepared":
+        """Return the same run without the recordings of its test part."""
+        in_test = self.split.part_of(list(self.table.recordings["recording"])) == "test"
+        parts = self.split.parts
+        split = replace(self.split, parts=parts[parts["part"] != "test"].reset_index(drop=True))
+        return replace(self, table=self.table.select(~in_test), split=split)
 
     @property
     def warnings(self) -> tuple[str, ...]:

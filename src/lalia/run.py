@@ -48,6 +48,7 @@ def train(
     progress: Progress | None = None,
     scans: Scans | None = None,
     held_out: pd.DataFrame | None = None,
+    scores_test: bool = True,
 ) -> Path:
     """Run everything from the settings to the report, and return the run's folder.
 
@@ -60,6 +61,7 @@ def train(
         scans: keeps the decoded recordings for the next run.
         held_out: predictions of training recordings by raters like this one that did not learn from them; thresholds
             and calibration are fitted on them instead of the validation part.
+        scores_test: False leaves the test part alone; ``evaluate_run`` scores it later, on request.
 
     Raises:
         LaliaError: if a user has to mend something; that is also a run of all folds, see ``cross_validate``.
@@ -79,7 +81,9 @@ def train(
             return folder
         for warning in prepared.warnings:
             progress.say(f"Note: {warning}")
-        outcome = _train_in(folder, settings, prepared, manifest["run"], resume, progress, processes, held_out)
+        outcome = _train_in(
+            folder, settings, prepared, manifest["run"], resume, progress, processes, held_out, scores_test
+        )
         if processes.is_first:
             seconds = round(time.perf_counter() - begun, 1)
             write_manifest(folder, manifest | outcome | {"seconds": seconds, "finished": True})
@@ -97,6 +101,8 @@ def _train_in(
     progress: Progress,
     processes: Processes,
     held_out: pd.DataFrame | None,
+    *,
+    scores_test: bool,
 ) -> dict[str, Any]:
     """Train and evaluate in a folder that no other run uses, and return what the manifest tells of it."""
     workers, described = settings.train.workers, settings.model_dump(mode="json")
@@ -118,16 +124,18 @@ def _train_in(
     else:
         set_spread(prepared.rater, held_out)
     decisions = decide(prepared.rater, held_out, settings.decisions)
-    predictions = score_table(prepared, prepared.table, settings, progress, reader, processes)
+    scored = prepared if scores_test else prepared.without_test()
+    predictions = score_table(scored, scored.table, settings, progress, reader, processes)
     if processes.is_first:
         prepared.rater.save_pretrained(folder / "model", encoder_weights=settings.model.save_encoder)
-        _write_numbers(predictions, prepared, settings, folder, progress)
+        _write_numbers(predictions, scored, settings, folder, progress)
     return {
         "best_epoch": result.best_epoch,
         "stopped": result.stopped,
         "batch_seconds": result.batch_seconds,
         "processes": processes.count,
-        "test_evaluations": 1,
+        "test_evaluations": int(scores_test),
+        "computed_recordings": reader.computed,
         "thresholds": {trait: each["threshold"] for trait, each in decisions.items()},
         **({"decisions": decisions} if settings.decisions != DecisionSettings() else {}),
         "layer_weights": _layer_weights(prepared.rater),
