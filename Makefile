@@ -18,7 +18,7 @@ test: .venv/.made
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not faults"
 
 test-slow: .venv/.made
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 # what happens when training is killed, the disk is full, files are damaged, ...: docs/reliability.md
 faults: .venv/.made

@@ -19,3 +19,20 @@ def one_thread():
 def own_cache(tmp_path_factory):
     # what another run kept would hide what is not computed, and nothing is left in the user's folder
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("user-cache"))
+
+
+@pytest.fixture(scope="session")
+def finished_corpus(tmp_path_factory):
+    """The toy corpus of ``finished_run``: to be read, not changed."""
+    from toy_run import write_toy_corpus
+
+    return write_toy_corpus(tmp_path_factory.mktemp("finished") / "corpus")
+
+
+@pytest.fixture(scope="session")
+def finished_run(finished_corpus):
+    """A finished quick run: to be read; who changes something takes a copy."""
+    from lalia.run import train
+    from toy_run import quick_settings
+
+    return train(quick_settings(finished_corpus, finished_corpus.parent / "runs"))

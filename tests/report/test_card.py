@@ -9,8 +9,6 @@ import pytest
 import yaml
 
 from lalia.report.card import GAP, describe_rater, refresh_card
-from lalia.run import train
-from toy_run import quick_settings, write_toy_corpus
 
 SECTIONS = [
     *("Intended use", "How to use", "Model", "Data", "Raters", "Results", "Groups of speakers", "Confounds", "Limits"),
@@ -18,15 +16,9 @@ SECTIONS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("card")
-    return train(quick_settings(write_toy_corpus(folder / "corpus"), folder / "runs"))
-
-
 @pytest.fixture
-def run(trained, tmp_path):
-    return shutil.copytree(trained, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints", "model-last"))
+def run(finished_run, tmp_path):
+    return shutil.copytree(finished_run, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints", "model-last"))
 
 
 def sections(card):
