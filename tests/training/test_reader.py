@@ -201,7 +201,7 @@ def test_gradual_unfreezing_starts_from_the_lowest_depth_that_will_train(table, 
     rater = make_adapted(lambda encoder: adapt_partial(encoder, last=2))
     reader = InputReader(rater, ActivationStore(tmp_path / "cache"))
     assert reader.part.depths == (1,)
-    settings = TRAINING.model_copy(update={"unfreeze_every": 1})
+    settings = TRAINING.model_copy(update={"unfreeze_every": 1, "epochs": 3})
     before = {name: value.clone() for name, value in rater.encoder.named_parameters()}
     fit(rater, dataset_for(rater, table), dataset_for(rater, table), settings, seed=0, reader=reader)
     moved = {
