@@ -44,3 +44,12 @@ def finished_run(finished_corpus):
     from toy_run import quick_settings
 
     return train(quick_settings(finished_corpus, finished_corpus.parent / "runs"))
+
+
+@pytest.fixture(scope="session")
+def run_of_all_traits(finished_corpus):
+    """As ``finished_run``, with all six traits of the corpus."""
+    from lalia.run import train
+    from toy_run import ALL_TRAITS, quick_settings
+
+    return train(quick_settings(finished_corpus, finished_corpus.parent / "runs-of-all", ALL_TRAITS))

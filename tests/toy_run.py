@@ -3,6 +3,7 @@
 import shutil
 
 from lalia.config import load_config
+from lalia.data import voice
 from lalia.data.synth import write_corpus
 
 # two of the corpus's six: what a run says of each takes longer than training
@@ -15,6 +16,7 @@ QUICK = (
     "train.batch_seconds=20",
     f"data.traits={list(TRAITS)}",
 )
+ALL_TRAITS = f"data.traits={list(voice.TRAITS)}"
 
 
 def write_toy_corpus(folder, speakers=8):

@@ -22,8 +22,8 @@ TRIPOD, CLAIM, DEVELOPMENT, EVALUATION = (one.name for one in load_lists())
 
 
 @pytest.fixture
-def toy(finished_run):
-    return finished_run
+def toy(run_of_all_traits):
+    return run_of_all_traits
 
 
 def rows_of(folder, answers=None):
