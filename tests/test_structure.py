@@ -38,12 +38,13 @@ ORDER = [
     "run",
     "inner_folds",
     "cross_validation",
+    "terminal",
+    "sweep",
     "push",
     "run_compare",
     "run_probe",
     "run_audit",
     "starter",
-    "terminal",
     "cli",
 ]
 
