@@ -9,6 +9,7 @@ import pandas as pd
 from lalia.errors import RunError
 from lalia.evaluation.compare import Model, check_comparable, compare_models, summarize_runs
 from lalia.evaluation.evaluate import UNITS
+from lalia.evaluation.predictions import read_predictions
 from lalia.files import replacing, write_json
 from lalia.progress import Progress
 from lalia.report.difference_plot import plot_differences
@@ -72,15 +73,7 @@ def compare(
 
 def _read(run: str | Path, part: str) -> tuple[Model, Scale]:
     folder, settings, manifest = read_run(run)
-    try:
-        predictions = pd.read_csv(
-            folder / "predictions.csv",
-            dtype={"recording": str, "speaker": str, "trait": str, "part": str},
-            keep_default_na=False,
-            na_values={name: [""] for name in ("rating", "score", "level", "probability")},
-        )
-    except OSError as cause:
-        raise RunError(f"The run '{folder}' has no predictions.csv. Write it with: lalia evaluate {folder}") from cause
+    predictions = read_predictions(folder)
     of_part = predictions[predictions["part"] == part].reset_index(drop=True)
     if not of_part["rating"].notna().any():
         raise RunError(f"The run '{folder}' has no rated recordings in its {part} part.")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lalia.data.splits import PARTS
+from lalia.evaluation.predictions import reach_columns
+from lalia.evaluation.threads import run_side_by_side
+from lalia.evaluation.thresholds import THRESHOLD_METRICS, judge_levels
 from lalia.files import write_json
 from lalia.measures.chance import Chance, auc_by_chance, spearman_by_chance
 from lalia.measures.metrics import ALL_METRICS, Judged, Metric, best_threshold, judge
@@ -103,6 +107,8 @@ def evaluate(
         the units recording and speaker; a metric is ``{"value", "low", "high", "bca_low", "bca_high", "n"}``, and
         ``"reason"`` where the value is None. The n of a macro mean is the number of traits that entered. Each trait
         also has ``"counts"``: how many units are rated, present and at each level, and how many speakers they are of.
+        Where predictions tell of the probability of reaching levels (``p_ge_2``, ...), ``[part][unit]["thresholds"]``
+        has for each level such a tree of what its probability is worth, ``["3"]["traits"][trait][metric]``.
         Where there are two tasks or more, ``[part]["tasks"][task]`` is the same tree of the recordings of that task.
     """
     tree: dict[str, Any] = {}
@@ -199,7 +205,8 @@ def metrics_table(tree: Mapping[str, Any], part: str, unit: Unit) -> pd.DataFram
 def average_speakers(predictions: pd.DataFrame, scale: Scale) -> pd.DataFrame:
     """Return a row per speaker and trait: means over the rated recordings, and the level nearest to the mean score."""
     rated = predictions[predictions["rating"].notna()]
-    means = rated.groupby(["trait", "speaker"], as_index=False)[["rating", "score", "level", "probability"]].mean()
+    columns = ["rating", "score", "level", "probability", *reach_columns(predictions).values()]
+    means = rated.groupby(["trait", "speaker"], as_index=False)[columns].mean()
     return means.assign(level=np.where(means["level"].isna(), np.nan, scale.nearest_level(means["score"])))
 
 
@@ -252,23 +259,48 @@ def _evaluate_part(
     # the draws and the jackknife in one array, so that a metric sorts its rows once
     counts_of_speakers = np.concatenate([draws, leave_speakers_out(len(speakers))])
     tree: dict[str, Any] = {}
+    traits = list(dict.fromkeys(rows["trait"]))
     for unit in UNITS:
         units = rows[rows["rating"].notna()] if unit == "recording" else average_speakers(rows, scale)
-        estimates, counts = {}, {}
-        for trait in dict.fromkeys(rows["trait"]):
-            rated = units[units["trait"] == trait]
+        by_trait = {trait: units[units["trait"] == trait] for trait in traits}
+
+        def judge_trait(trait: str, unit: Unit = unit, by_trait: dict[str, pd.DataFrame] = by_trait) -> _JudgedTrait:
+            rated = by_trait[trait]
             judged = judge_rows(rated, scale, thresholds.get(trait), unit)
             places = np.searchsorted(speakers, rated["speaker"].to_numpy(dtype=str))
             weights = SpeakerWeights(counts_of_speakers, places)
-            if rated["speaker"].nunique() < 2:
+            n_speakers = rated["speaker"].nunique()
+            if n_speakers < 2:
                 # one speaker says nothing of how others would differ: no interval
                 weights = SpeakerWeights(np.zeros_like(counts_of_speakers), places)
-            estimates[trait] = _estimate(judged, weights, metrics, replicates)
-            counts[trait] = _count(judged, scale, rated["speaker"].nunique())
-        tree[unit] = build_branch(estimates)
-        for trait, found in tree[unit]["traits"].items():
-            found["counts"] = counts[trait]
+            return _JudgedTrait(
+                _estimate(judged, weights, metrics, replicates),
+                {
+                    level: _estimate(each, weights, THRESHOLD_METRICS, replicates)
+                    for level, each in judge_levels(rated, judged, scale).items()
+                },
+                _count(judged, scale, n_speakers),
+            )
+
+        found = dict(zip(traits, run_side_by_side([partial(judge_trait, trait) for trait in traits]), strict=True))
+        tree[unit] = build_branch({trait: each.estimates for trait, each in found.items()})
+        for trait, branch in tree[unit]["traits"].items():
+            branch["counts"] = found[trait].counts
+        levels = dict.fromkeys(level for each in found.values() for level in each.at_levels)
+        if levels:
+            tree[unit]["thresholds"] = {
+                level: build_branch({trait: each.at_levels[level] for trait, each in found.items()}) for level in levels
+            }
     return tree
+
+
+@dataclass(frozen=True)
+class _JudgedTrait:
+    """The estimates of one trait, those of the probability of reaching each level, and its counts."""
+
+    estimates: dict[str, Estimate]
+    at_levels: dict[str, dict[str, Estimate]]
+    counts: dict[str, Any]
 
 
 def judge_rows(rated: pd.DataFrame, scale: Scale, threshold: float | None, unit: Unit) -> Judged:

@@ -13,6 +13,7 @@ from lalia.evaluation.audit import nuisance_baselines, rater_agreement
 from lalia.evaluation.decisions import calibrate_predictions, fit_abstention, fit_calibration, rated_presence
 from lalia.evaluation.evaluate import evaluate, fit_decisions, judge_chance, write_metrics
 from lalia.evaluation.predict import predict
+from lalia.evaluation.predictions import reach_columns
 from lalia.evaluation.reliability import rater_reliability
 from lalia.evaluation.selective import judge_abstention
 from lalia.files import replacing
@@ -109,7 +110,7 @@ def score_table(
     )
     joined = scores.merge(known, on="recording").merge(ratings, on=["recording", "trait"])
     columns = ["recording", "speaker", "part", "trait", "rating", "score", "level", "probability"]
-    return joined[[*columns, *(["abstains"] if "abstains" in joined else [])]]
+    return joined[[*columns, *(["abstains"] if "abstains" in joined else []), *reach_columns(joined).values()]]
 
 
 def write_numbers(

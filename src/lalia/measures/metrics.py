@@ -43,6 +43,7 @@ from lalia.scale import Scale
 
 __all__ = [
     "ALL_METRICS",
+    "CALIBRATION_METRICS",
     "METRICS",
     "RATER_METRICS",
     "Judged",
@@ -315,7 +316,7 @@ _OTHERS: tuple[Metric, ...] = (
     Metric("within_one", "Agreement within one level", "higher", within_one, _LEVELS, _never),
 )
 
-_CALIBRATION: tuple[Metric, ...] = (
+CALIBRATION_METRICS: tuple[Metric, ...] = (
     Metric("brier", "Brier score", "lower", brier_score, _PRESENCE, _never),
     Metric(
         "calibration_intercept",
@@ -328,9 +329,10 @@ _CALIBRATION: tuple[Metric, ...] = (
     Metric("calibration_slope", "Calibration slope", "neither", calibration_slope, _PRESENCE, _no_regression),
     Metric("calibration_error", "Expected calibration error", "lower", calibration_error, _PRESENCE, _never),
 )
+"""Those of a probability, of presence or of reaching a level."""
 
 RATER_METRICS: tuple[Metric, ...] = METRICS + _OTHERS
 """Those that a rater's ratings can have in the place of scores: all but the calibration of a probability."""
 
-ALL_METRICS: tuple[Metric, ...] = RATER_METRICS + _CALIBRATION
+ALL_METRICS: tuple[Metric, ...] = RATER_METRICS + CALIBRATION_METRICS
 """All metrics, in the order of ``metrics.json``."""
