@@ -52,6 +52,7 @@ class Estimate:
         n: how many recordings or speakers (or traits, in a macro mean) entered.
         reason: why the metric is undefined; None where it is defined.
         without_one: the value without each speaker, shape (speakers,); None where that was not computed.
+        of: how many traits (or folds) there are, in a mean over those in which the metric is defined; None elsewhere.
     """
 
     value: float
@@ -59,6 +60,7 @@ class Estimate:
     n: int
     reason: str | None
     without_one: NDArray[np.float64] | None = None
+    of: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return value, 95 % interval and n, with null and a reason where there is no value.
@@ -66,13 +68,14 @@ class Estimate:
         ``low`` and ``high`` are percentiles of the replicates, ``bca_low`` and ``bca_high`` those of the BCa interval.
         """
         ends = ["low", "high", *(() if self.without_one is None else ("bca_low", "bca_high"))]
+        counts = {"n": self.n} if self.of is None else {"n": self.n, "of": self.of}
         if np.isnan(self.value):
-            return {"value": None, **dict.fromkeys(ends), "n": self.n, "reason": self.reason}
+            return {"value": None, **dict.fromkeys(ends), **counts, "reason": self.reason}
         bounds: tuple[float, ...] = interval(self.replicates)
         if self.without_one is not None:
             bounds += bca_interval(self.value, self.replicates, self.without_one)
         found = {end: None if np.isnan(bound) else bound for end, bound in zip(ends, bounds, strict=True)}
-        return {"value": self.value, **found, "n": self.n}
+        return {"value": self.value, **found, **counts}
 
 
 def evaluate(
@@ -105,7 +108,8 @@ def evaluate(
     Returns:
         ``[part][unit]["traits"][trait][metric]`` and ``[part][unit]["macro"][metric]`` for the parts that have rows and
         the units recording and speaker; a metric is ``{"value", "low", "high", "bca_low", "bca_high", "n"}``, and
-        ``"reason"`` where the value is None. The n of a macro mean is the number of traits that entered. Each trait
+        ``"reason"`` where the value is None. The n of a macro mean is the number of traits that entered, ``"of"`` that
+        of all traits. Each trait
         also has ``"counts"``: how many units are rated, present and at each level, and how many speakers they are of.
         Where predictions tell of the probability of reaching levels (``p_ge_2``, ...), ``[part][unit]["thresholds"]``
         has for each level such a tree of what its probability is worth, ``["3"]["traits"][trait][metric]``.
@@ -228,7 +232,7 @@ def average_estimates(estimates: Sequence[Estimate]) -> Estimate:
     if not defined:
         has_jackknife = any(one.without_one is not None for one in estimates)
         without_one = np.empty(0) if has_jackknife else None
-        return Estimate(float("nan"), np.empty(0), 0, "undefined in every trait", without_one)
+        return Estimate(float("nan"), np.empty(0), 0, "undefined in every trait", without_one, len(estimates))
     left = [one.without_one for one in defined if one.without_one is not None]
     return Estimate(
         value=float(np.mean([one.value for one in defined])),
@@ -236,6 +240,7 @@ def average_estimates(estimates: Sequence[Estimate]) -> Estimate:
         n=len(defined),
         reason=None,
         without_one=_mean_of_defined(np.stack(left)) if len(left) == len(defined) else None,
+        of=len(estimates),
     )
 
 

@@ -10,6 +10,7 @@ import torch
 
 from lalia.data.table import RecordingTable
 from lalia.evaluation.audit import nuisance_baselines, rater_agreement
+from lalia.evaluation.decision_curve import judge_net_benefit
 from lalia.evaluation.decisions import calibrate_predictions, fit_abstention, fit_calibration, rated_presence
 from lalia.evaluation.evaluate import evaluate, fit_decisions, judge_chance, write_metrics
 from lalia.evaluation.predict import predict
@@ -144,6 +145,8 @@ def write_numbers(
             metrics[part]["abstention"] = tree
     for part, tree in rater_reliability(prepared.table, prepared.split, seed=settings.seed).items():
         metrics[part]["reliability"] = tree
+    for part, tree in judge_net_benefit(predictions, scale, seed=settings.seed).items():
+        metrics[part]["decision_curve"] = tree
     for part, tree in judge_chance(predictions, scale, seed=settings.seed).items():
         metrics[part]["chance"] = tree
     write_metrics(metrics, folder / "metrics.json")

@@ -38,6 +38,7 @@ from lalia.measures.discrimination import (
     specificity,
 )
 from lalia.measures.levels import exact_agreement, linear_kappa, macro_mae, within_one
+from lalia.measures.net_benefit import decision_curve, net_benefit, net_benefit_of_all
 from lalia.measures.weighted import Flags, Floats
 from lalia.scale import Scale
 
@@ -59,6 +60,7 @@ __all__ = [
     "calibration_intercept",
     "calibration_slope",
     "ccc",
+    "decision_curve",
     "exact_agreement",
     "f1",
     "icc_of_two",
@@ -69,6 +71,8 @@ __all__ = [
     "macro_mae",
     "mae",
     "negative_predictive_value",
+    "net_benefit",
+    "net_benefit_of_all",
     "pearson",
     "positive_predictive_value",
     "prevalence",
@@ -95,6 +99,7 @@ class Judged:
         probability: what presence is ranked by, rising; None if there is nothing.
         predicted_index: the position of each predicted level; None from a binary head, which gives no levels.
         is_called: whether the probability reaches the threshold; None without a threshold.
+        threshold: the probability from which on a row is called present; None where there is none.
         unit: what a row is.
 
     Raises:
@@ -109,6 +114,7 @@ class Judged:
     probability: Floats | None = None
     predicted_index: NDArray[np.integer] | None = None
     is_called: Flags | None = None
+    threshold: float | None = None
     unit: Literal["recording", "speaker"] = "recording"
 
     def __post_init__(self) -> None:
@@ -155,6 +161,7 @@ def judge(
         probability=chance,
         predicted_index=None if level is None else scale.level_index(level),
         is_called=None if chance is None or threshold is None else chance >= threshold,
+        threshold=threshold,
         unit=unit,
     )
 
@@ -206,6 +213,7 @@ _MISSING = {
     "probability": "no probability of presence",
     "predicted_index": _NO_LEVELS,
     "is_called": "no decision threshold",
+    "threshold": "no decision threshold",
 }
 
 
@@ -252,6 +260,11 @@ def _none_called(judged: Judged) -> str | None:
 def _all_called(judged: Judged) -> str | None:
     called = judged.is_called
     return f"all of the {judged.rows} are called present" if called is not None and called.all() else None
+
+
+def _certain_alone(judged: Judged) -> str | None:
+    # then a false alarm would cost more than any number of hits is worth
+    return "only what is certain is called present" if judged.threshold is not None and judged.threshold >= 1 else None
 
 
 def _no_spread(judged: Judged) -> str | None:
@@ -331,8 +344,20 @@ CALIBRATION_METRICS: tuple[Metric, ...] = (
 )
 """Those of a probability, of presence or of reaching a level."""
 
-RATER_METRICS: tuple[Metric, ...] = METRICS + _OTHERS
-"""Those that a rater's ratings can have in the place of scores: all but the calibration of a probability."""
+_BENEFIT: tuple[Metric, ...] = (
+    Metric("net_benefit", "Net benefit", "higher", net_benefit, (*_CALLS, "threshold"), _certain_alone),
+    Metric(
+        "net_benefit_of_all",
+        "Net benefit of calling all present",
+        "neither",
+        net_benefit_of_all,
+        (*_TRUTH, "threshold"),
+        _certain_alone,
+    ),
+)
 
-ALL_METRICS: tuple[Metric, ...] = RATER_METRICS + CALIBRATION_METRICS
+RATER_METRICS: tuple[Metric, ...] = METRICS + _OTHERS
+"""Those that a rater's ratings can have in the place of scores: all that need no probability."""
+
+ALL_METRICS: tuple[Metric, ...] = RATER_METRICS + _BENEFIT + CALIBRATION_METRICS
 """All metrics, in the order of ``metrics.json``."""
