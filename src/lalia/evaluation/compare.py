@@ -286,10 +286,8 @@ def _find_freedom(metric: Metric, first: Judged, second: Judged, places: NDArray
     names, speaker = np.unique(places, return_inverse=True)
     left_out = SpeakerWeights(leave_speakers_out(len(names)), speaker)
     without_one = metric.compute(second, left_out) - metric.compute(first, left_out)
-    groups = np.zeros(len(names))
-    if "is_present" in metric.inputs:
-        groups = np.bincount(speaker, weights=first.is_present) >= np.bincount(speaker) / 2
-    return degrees_of_freedom(without_one, groups)
+    has_trait = np.bincount(speaker, weights=first.is_present) >= np.bincount(speaker) / 2
+    return degrees_of_freedom(without_one, has_trait if "is_present" in metric.inputs else np.ones_like(has_trait))
 
 
 def _in_ranks(judged: Judged) -> Judged:
