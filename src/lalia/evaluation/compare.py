@@ -86,12 +86,13 @@ def compare_models(
 ) -> pd.DataFrame:
     """Return how much more the second model reaches than the first, for each trait and as a mean over traits.
 
-    Intervals are percentiles of the differences over drawn speakers, expanded for few of them (or few of a class): both
-    models are evaluated on the same draw, so that what a draw does to both does not widen them. The p-value is that of a permutation test: if the models were the
-    same, what they said of a speaker could be exchanged, for whole speakers at a time (as recordings of one speaker
-    belong together). It is the share of exchanges with a difference as large, counting the one that was observed
-    (Phipson and Smyth 2010, "Permutation p-values should never be zero"). Traits are corrected for each other by
-    Holm's method (1979), the mean over traits is a question of its own.
+    Intervals are percentiles of the differences over drawn speakers, expanded for few of them (or few of a class):
+    both models are evaluated on the same draw, so that what a draw does to both does not widen them. The p-value is
+    that of a permutation test: if the models were the same, what they said of a speaker could be exchanged, for whole
+    speakers at a time (as recordings of one speaker belong together). It is the share of exchanges with a difference
+    as large, counting the one that was observed (Phipson and Smyth 2010, "Permutation p-values should never be
+    zero"). Traits are corrected for each other by Holm's method (1979), the mean over traits is a question of its
+    own.
 
     Metrics of the order alone are computed on ranks, so that models whose scores have other units can be exchanged.
 
