@@ -88,8 +88,8 @@ def main(recordings: int = 2000, traits: int = 36, speakers: int = 80) -> None:
         size = (Path(folder) / "metrics.json").stat().st_size
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
     print(
-        f"{traits} traits, {recordings} recordings of {speakers} speakers, 2 tasks, 3 raters, 5 baselines: {seconds:.0f} s"
-        f" ({cpu:.0f} s in processor time, target {MOST_SECONDS} s on two cores), {peak:.1f} GiB,"
+        f"{traits} traits, {recordings} recordings of {speakers} speakers, 2 tasks, 3 raters, 5 baselines:"
+        f" {seconds:.0f} s ({cpu:.0f} s in processor time, target {MOST_SECONDS} s on two cores), {peak:.1f} GiB,"
         f" metrics.json of {size / 1e6:.1f} MB",
         flush=True,
     )

@@ -163,3 +163,9 @@ def test_a_number_that_rests_on_one_speaker_has_no_degrees_of_freedom_and_no_int
 
 def test_degrees_of_freedom_of_one_group_are_its_speakers_less_one():
     assert degrees_of_freedom([0.1, 0.4, 0.2, 0.9], [1, 1, 1, 1]) == pytest.approx(3)
+
+
+def test_percentiles_are_those_of_numpy():
+    values = np.random.default_rng(0).normal(size=1001)
+    assert interval(values, 0.9) == pytest.approx(tuple(np.quantile(values, [0.05, 0.95])), abs=1e-12)
+    assert interval([2.0], 0.9) == (2.0, 2.0)

@@ -61,8 +61,7 @@ def interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
     defined = given[~np.isnan(given)]
     if not defined.size or defined.size < given.size / 2:
         return float("nan"), float("nan")
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    return _quantiles(defined, (1 - level) / 2, (1 + level) / 2)
 
 
 def bca_interval(value: float, values: ArrayLike, without_one: ArrayLike, level: float = 0.95) -> tuple[float, float]:
@@ -94,8 +93,21 @@ def bca_interval(value: float, values: ArrayLike, without_one: ArrayLike, level:
     squares = (difference**2).sum()
     acceleration = (difference**3).sum() / (6 * squares**1.5) if squares > 0 else 0.0
     ends = bias + ndtri([(1 - level) / 2, (1 + level) / 2])
-    low, high = np.quantile(defined, ndtr(bias + ends / (1 - acceleration * ends)))
-    return float(low), float(high)
+    low, high = ndtr(bias + ends / (1 - acceleration * ends))
+    return _quantiles(defined, float(low), float(high))
+
+
+def _quantiles(values: NDArray[np.float64], low: float, high: float) -> tuple[float, float]:
+    """Return two quantiles as ``np.quantile`` does, which looks at its arguments for longer than it sorts."""
+    ordered = np.sort(values)
+
+    def find(share: float) -> float:
+        place = share * (ordered.size - 1)
+        below = int(place)
+        above = min(below + 1, ordered.size - 1)
+        return float(ordered[below] + (ordered[above] - ordered[below]) * (place - below))
+
+    return find(low), find(high)
 
 
 def degrees_of_freedom(without_one: ArrayLike, groups: ArrayLike) -> float:
