@@ -16,6 +16,7 @@ SOURCE = ROOT / "src" / "lalia"
 ORDER = [
     "errors",
     "scale",
+    "limits",
     "signals",
     "files",
     "settings",

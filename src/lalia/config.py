@@ -15,10 +15,12 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from lalia.errors import ConfigError, nearest_choice
+from lalia.errors import ConfigError, nearest_choice, suggest
 from lalia.files import write_text
 from lalia.inherited import inherit_settings
+from lalia.limits import Limits
 from lalia.settings import RunSettings
+from lalia.settings.data import LimitSettings
 
 
 class _Loader(yaml.SafeLoader):
@@ -88,6 +90,31 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunSettings:
     return _validate(values, path.name)
 
 
+def read_limits(texts: Sequence[str]) -> Limits:
+    """Read limits of audio files, each as ``key=value``, such as ``max_seconds=20000``; the others are the defaults.
+
+    Raises:
+        ConfigError: says what is wrong with them.
+    """
+    values: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or key not in LimitSettings.model_fields:
+            raise ConfigError(
+                f"'{text}' is no limit.{suggest(key, LimitSettings.model_fields)} Write key=value with one of"
+                f" {', '.join(LimitSettings.model_fields)}."
+            )
+        values[key] = _parse_yaml(value, f"the limit '{text}'")
+    try:
+        return LimitSettings.model_validate(values).build()
+    except ValidationError as cause:
+        first = cause.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ConfigError(
+            f"The limit {place} cannot be used: {_plain(first['msg'])}, got {first['input']!r}."
+        ) from cause
+
+
 def save_config(settings: RunSettings, path: str | Path) -> None:
     """Write the settings as resolved, so that ``load_config`` gives them back."""
     write_text(path, yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
@@ -102,6 +129,8 @@ def identity_json(settings: RunSettings) -> str:
         values["cache"].pop(key)
     for key in ("metadata", "audio_dir"):
         values["data"].pop(key)
+    # limits only refuse recordings, and those that are left count by their content
+    values["audio"].pop("limits")
     # what a run goes on from counts by its weights, in the name of the run's folder
     for key in ("download_dir", "keep_download", "start_from", "head_from"):
         values["model"].pop(key)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lalia.build import build_augmentation, build_rater
@@ -71,6 +71,7 @@ def prepare(
     progress = progress or Progress()
     given = _read_table(settings)
     rater = rater or build_rater(settings, given.traits, given.raters)
+    rater.preprocessing = replace(rater.preprocessing, limits=settings.audio.limits.build())
     table = (processes or Processes()).ask_first(
         lambda: add_audio(given, rater, unreadable=settings.data.unreadable, progress=progress)
     )

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from lalia.data.dataset import BucketedBatches, RecordingDataset
 from lalia.data.table import Flow, RecordingTable
 from lalia.errors import AudioError, CacheError, ConfigError, list_some
 from lalia.files import replacing
+from lalia.limits import Limits
 from lalia.model.rater import SpeechRater
 from lalia.model.saved_rater import find_rater
 from lalia.processes import Processes
@@ -97,7 +99,12 @@ def predict(
 
 
 def predict_files(
-    run: str | Path, recordings: pd.DataFrame, out: str | Path, *, progress: Progress | None = None
+    run: str | Path,
+    recordings: pd.DataFrame,
+    out: str | Path,
+    *,
+    limits: Limits = Limits(),  # noqa: B008
+    progress: Progress | None = None,
 ) -> dict[str, str]:
     """Rate recordings with a saved rater and write the scores as CSV.
 
@@ -105,6 +112,7 @@ def predict_files(
         run: the folder of a run, or of a saved rater.
         recordings: columns ``recording`` and ``path``.
         out: the file to write; it appears complete or not at all.
+        limits: what the files may be. Those of the run do not count: it may be a stranger's.
         progress: is told of each recording.
 
     Returns:
@@ -116,6 +124,7 @@ def predict_files(
     """
     progress = progress or Progress()
     rater = load_rater(run).to("cuda" if torch.cuda.is_available() else "cpu")
+    rater.preprocessing = replace(rater.preprocessing, limits=limits)
     progress.start("reading recordings", len(recordings))
     scan = _scan(rater, recordings, progress)
     bad = scan[scan["problem"] != ""]

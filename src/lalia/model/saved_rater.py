@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -70,6 +70,18 @@ class RaterConfig(BaseModel):
     """The lowest depth of the encoder that was trained; one above the last depth if none was."""
     weights_sha256: str
     """The hash of all weights; ``model.safetensors`` carries it too, so that a mixed pair of files is noticed."""
+
+    @field_validator("preprocessing", mode="before")
+    @classmethod
+    def _without_limits(cls, value: object) -> object:
+        # what may be opened is for those to say who open it, not for those who made the rater
+        if isinstance(value, Mapping) and "limits" in value:
+            raise ValueError("a rater sets no limits")
+        return value
+
+    @field_serializer("preprocessing")
+    def _describe(self, value: Preprocessing) -> dict[str, Any]:
+        return value.describe()
 
 
 def hash_weights(weights: Mapping[str, Tensor]) -> str:
