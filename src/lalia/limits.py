@@ -1,4 +1,4 @@
-"""What a file may be at most before and while it is decoded: so that a broken or hostile one costs nothing but itself."""
+"""What an audio file may be, and what decoding it may take, so that a broken or hostile one costs itself alone."""
 
 from dataclasses import dataclass
 

@@ -1,12 +1,11 @@
 """From a file to a waveform: mono, resampled, trimmed, in windows; and what is measured of it once."""
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from typing import Any
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,7 @@ import soxr
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from lalia.data.decoder_pool import MOST_DECODERS
 from lalia.data.decoding import Decoded, Waveform, decode, naming
 from lalia.limits import Limits, UnusableFile
 
@@ -144,7 +144,7 @@ def scan_recordings(
         preprocessing: of the encoder that will take them.
         min_seconds: shorter recordings (after trimming) get a problem.
         progress: called once per file.
-        workers: threads that decode; None takes one per processor, at most 8.
+        workers: threads that ask for decoded files; None takes as many as there may be processes that decode.
         describe: measures more of each file that has been decoded, as further columns.
 
     Returns:
@@ -160,7 +160,7 @@ def scan_recordings(
         return _measure(Path(path), preprocessing, min_seconds, describe)
 
     rows = []
-    executor = ThreadPoolExecutor(workers or min(os.cpu_count() or 1, 8))
+    executor = ThreadPoolExecutor(workers or MOST_DECODERS)
     try:
         for row in executor.map(measure, recordings["path"]):
             rows.append(row)

@@ -92,7 +92,10 @@ def open_container(path: str, container: Container) -> Iterator["ContainerFile"]
         ):
             if not opened.streams.audio:
                 raise UnusableFile(f"is {container.name} without sound", CONVERT)
-            yield ContainerFile(opened, opened.streams.audio[0])
+            stream = opened.streams.audio[0]
+            if stream.codec_context is None:
+                raise UnusableFile(f"is {container.name} with sound of a kind that FFmpeg does not decode", CONVERT)
+            yield ContainerFile(opened, stream)
     except av.FFmpegError as error:
         raise UnusableFile(f"cannot be decoded (FFmpeg: {error.strerror})", CONVERT) from error
 
@@ -119,7 +122,7 @@ class ContainerFile:
             # some files count their samples from elsewhere, and gaps are not filled
             frame.pts = None
             for converted in resampler.resample(frame):
-                samples = converted.to_ndarray().reshape(-1, self.channels)
+                samples: NDArray[Any] = converted.to_ndarray().reshape(-1, self.channels)
                 for start in range(0, len(samples), n_frames):
                     yield samples[start : start + n_frames]
 

@@ -1,19 +1,22 @@
 """A decoder process: it reads paths from a pipe and writes samples into another; it may crash, hang or be killed.
 
 It is started as ``python -c``, with nothing heavy imported, and ends when its parent does. A request is a line of JSON.
-An answer is a row of messages, each a letter, a length and as many bytes: ``H`` the header, ``B`` a block of samples,
-``D`` the end; or ``U``, why the file cannot be used. ``R`` says that the process is ready, ``X`` why it cannot be.
+An answer is a row of messages: each a letter, a length and as many bytes. ``H`` the header, ``S`` how many samples are
+in the next of two slots of shared memory, ``D`` the end; or ``U``, why the file cannot be used. An empty line answers
+``S``: the slot may be overwritten. Where no memory can be shared, ``B`` is a block of samples. ``R``: it is ready.
 """
 
 import contextlib
 import json
+import mmap
 import os
-import queue
 import stat
 import struct
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -26,9 +29,13 @@ from lalia.limits import Limits, UnusableFile
 from lalia.signals import ignore_stop_signals
 
 MESSAGE = struct.Struct("<cI")
+NUMBER = struct.Struct("<I")
 BLOCK_FRAMES = 65_536
+SLOT_FRAMES = 2**19
+N_SLOTS = 2
 
 _HEAD_BYTES = 512
+_BUFFER_BYTES = 2**19
 
 try:
     import resource
@@ -100,12 +107,12 @@ def _open(path: str, limits: Limits) -> Iterator[OpenedFile]:
     head = _read_head(path, limits)
     container = find_container(head)
     if container is not None and not container.is_tried_by_libsndfile:
-        with open_container(path, container) as opened:
-            yield opened
+        with open_container(path, container) as contained:
+            yield contained
         return
     with contextlib.ExitStack() as stack:
         try:
-            opened = stack.enter_context(open_with_libsndfile(path))
+            opened: OpenedFile = stack.enter_context(open_with_libsndfile(path))
         except Unrecognised:
             if container is None:
                 raise
@@ -137,43 +144,95 @@ def _read_head(path: str, limits: Limits) -> bytes:
 # --- the process ------------------------------------------------------------------------------------------------------
 
 
-def serve() -> None:
-    """Answer requests until the parent is gone."""
+def serve(shared: int | None = None) -> None:
+    """Answer requests until the parent is gone.
+
+    Args:
+        shared: the descriptor of the shared memory, None where there is none.
+    """
     ignore_stop_signals()
     # what libraries print must not get between the messages
-    out = os.fdopen(os.dup(1), "wb", buffering=0)
+    out = os.fdopen(os.dup(1), "wb", buffering=_BUFFER_BYTES)
     os.dup2(2, 1)
     _forbid_files()
-    requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-    # in a thread of its own, which sees the end of the parent also in the middle of a file
-    threading.Thread(target=_receive, args=(requests,), daemon=True).start()
-    _send(out, b"R")
-    while True:
-        _answer(out, **requests.get())
+    slots = None if shared is None else map_slots(shared)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    try:
+        _send(out, b"R")
+        out.flush()
+        for line in sys.stdin.buffer:
+            if line.strip():
+                _answer(_Sender(out, slots), **json.loads(line))
+                # a short file is one message, and the parent is woken once
+                out.flush()
+    finally:
+        # the parent is gone, and with it whom to tell of anything
+        os._exit(0)
 
 
-def _answer(out: BinaryIO, path: str, limits: dict[str, Any], limits_memory: bool) -> None:
+def map_slots(shared: int) -> NDArray[np.float32]:
+    """Return the shared memory behind a descriptor as slots of samples, shape (N_SLOTS, SLOT_FRAMES)."""
+    mapped = mmap.mmap(shared, 4 * N_SLOTS * SLOT_FRAMES)
+    return np.frombuffer(mapped, np.float32).reshape(N_SLOTS, SLOT_FRAMES)
+
+
+class _Sender:
+    """Hands a file's samples to the parent."""
+
+    def __init__(self, out: BinaryIO, slots: NDArray[np.float32] | None) -> None:
+        self._out = out
+        self._slots = slots
+        self._n_handed = self._n_filled = 0
+
+    def begin(self, rate_hz: int, channels: int, frames: int) -> None:
+        self.say(b"H", rate_hz=rate_hz, channels=channels, frames=frames)
+
+    def take(self, block: NDArray[np.float32]) -> None:
+        if self._slots is None:
+            _send(self._out, b"B", np.ascontiguousarray(block).data.cast("B"))
+            return
+        while len(block):
+            slot = self._slots[self._n_handed % N_SLOTS]
+            end = min(self._n_filled + len(block), SLOT_FRAMES)
+            n_taken = end - self._n_filled
+            slot[self._n_filled : end] = block[:n_taken]
+            block, self._n_filled = block[n_taken:], end
+            if end == SLOT_FRAMES:
+                self._hand_over()
+                self._out.flush()
+                if self._n_handed >= N_SLOTS:
+                    # until the parent has read the slot that comes next
+                    sys.stdin.buffer.readline()
+
+    def end(self, has_equal_channels: bool) -> None:
+        if self._n_filled:
+            self._hand_over()
+        self.say(b"D", has_equal_channels=has_equal_channels)
+
+    def say(self, letter: bytes, **values: object) -> None:
+        _send(self._out, letter, json.dumps(values).encode())
+
+    def _hand_over(self) -> None:
+        _send(self._out, b"S", NUMBER.pack(self._n_filled))
+        self._n_handed, self._n_filled = self._n_handed + 1, 0
+
+
+def _answer(sender: _Sender, path: str, limits: dict[str, Any], limits_memory: bool) -> None:
     checked = Limits(**limits)
     if limits_memory:
-        _limit_memory(checked.memory_gb * 1e9)
+        _limit_memory(checked.memory_gb)
     try:
-        is_equal = decode_blocks(
-            path,
-            checked,
-            lambda rate_hz, channels, frames: _send_json(out, b"H", rate_hz=rate_hz, channels=channels, frames=frames),
-            lambda block: _send(out, b"B", np.ascontiguousarray(block).data.cast("B")),
-        )
-        _send_json(out, b"D", has_equal_channels=is_equal)
+        sender.end(decode_blocks(path, checked, sender.begin, sender.take))
     except UnusableFile as error:
-        _send_json(out, b"U", problem=error.problem, advice=error.advice)
+        sender.say(b"U", problem=error.problem, advice=error.advice)
     except MemoryError:
-        error = needs_more_memory(checked)
-        _send_json(out, b"U", problem=error.problem, advice=error.advice)
+        refusal = needs_more_memory(checked)
+        sender.say(b"U", problem=refusal.problem, advice=refusal.advice)
     except BrokenPipeError:
-        os._exit(0)
+        raise
     except Exception as error:  # whatever decoders raise at hostile bytes costs one recording
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        _send_json(out, b"U", problem=f"cannot be decoded ({reason[:200]})", advice=ADVICE)
+        sender.say(b"U", problem=f"cannot be decoded ({reason[:200]})", advice=ADVICE)
 
 
 def needs_more_memory(limits: Limits) -> UnusableFile:
@@ -184,23 +243,16 @@ def needs_more_memory(limits: Limits) -> UnusableFile:
     )
 
 
-def _receive(requests: "queue.SimpleQueue[dict[str, Any]]") -> None:
-    for line in sys.stdin.buffer:
-        requests.put(json.loads(line))
+def _end_with(parent: int) -> None:
+    """End in the middle of a file too when the parent is gone; between files the pipe says so, on every system."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
     os._exit(0)
 
 
-def _send_json(out: BinaryIO, letter: bytes, **values: object) -> None:
-    _send(out, letter, memoryview(json.dumps(values).encode()))
-
-
-def _send(out: BinaryIO, letter: bytes, content: memoryview = memoryview(b"")) -> None:
-    if len(content) <= 512:
-        out.write(MESSAGE.pack(letter, len(content)) + content)
-        return
+def _send(out: BinaryIO, letter: bytes, content: bytes | memoryview = b"") -> None:
     out.write(MESSAGE.pack(letter, len(content)))
-    while content:
-        content = content[out.write(content) :]
+    out.write(content)
 
 
 def _forbid_files() -> None:
@@ -210,10 +262,15 @@ def _forbid_files() -> None:
             resource.setrlimit(kind, (0, resource.getrlimit(kind)[1]))
 
 
-def _limit_memory(n_bytes: float) -> None:
-    """Let the process take so much more than it has now."""
+@cache
+def _own_bytes() -> int:
+    """Return the size of the process before it opens its first file."""
     with open("/proc/self/statm", "rb") as file:  # noqa: PTH123
-        pages = int(file.read().split()[0])
-    limit = int(pages * resource.getpagesize() + n_bytes)
+        return int(file.read().split()[0]) * resource.getpagesize()
+
+
+def _limit_memory(memory_gb: float) -> None:
+    """Let the process take so much more than it had at first."""
+    limit = int(_own_bytes() + memory_gb * 1e9)
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))

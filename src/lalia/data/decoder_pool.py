@@ -11,7 +11,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,20 +20,31 @@ import psutil
 from numpy.typing import NDArray
 
 import lalia
-from lalia.data.decoder import BLOCK_FRAMES, MESSAGE, needs_more_memory
+from lalia.data.decoder import (
+    BLOCK_FRAMES,
+    MESSAGE,
+    N_SLOTS,
+    NUMBER,
+    SLOT_FRAMES,
+    map_slots,
+    needs_more_memory,
+)
 from lalia.data.opened_file import ADVICE
 from lalia.errors import AudioError
 from lalia.limits import Limits, UnusableFile
 
 Waveform = NDArray[np.float32]
 
-PROGRAM = "from lalia.data.decoder import serve; serve()"
+PROGRAM = "from lalia.data.decoder import serve"
+SHARES_MEMORY = hasattr(os, "memfd_create")
+"""Whether samples come through memory that both processes see; elsewhere through the pipe, which is slower."""
 LIMITS_ADDRESS_SPACE = sys.platform.startswith("linux")
 """Whether a process can be held to a size by its system; elsewhere it is watched, and ended when it is larger."""
 MAX_AMPLITUDE = 2.0**32
 """Samples beyond this many times full scale are no sound, and would overflow where they are squared."""
 
-_MOST = max(2, min(os.cpu_count() or 1, 8))
+MOST_DECODERS = min(2 * (os.cpu_count() or 1), 16)
+"""Twice as many as processors: where one waits for its parent to read, another decodes."""
 _TICK_SECONDS = 0.1
 _IDLE_SECONDS = 30.0
 _START_SECONDS = 120.0
@@ -58,10 +69,10 @@ class DecoderPool:
 
     Args:
         most: processes at the same time.
-        program: what each of them runs, in Python.
+        program: what each of them runs first, in Python: it has to bring ``serve``.
     """
 
-    def __init__(self, most: int = _MOST, program: str = PROGRAM) -> None:
+    def __init__(self, most: int = MOST_DECODERS, program: str = PROGRAM) -> None:
         self._most = most
         self._program = program
         self._start_empty()
@@ -178,13 +189,18 @@ class _Decoder:
         self.idle_since = 0.0
         self._ended_for: UnusableFile | None = None
         self._own_bytes = 0
+        self._shared: int | None = None
+        self._slots: Waveform | None = None
+        if SHARES_MEMORY:
+            self._shared, self._slots = _share_memory()
         try:
             self._process = subprocess.Popen(
-                _command(program),
+                _command(f"{program}; serve({self._shared})"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 bufsize=0,
+                pass_fds=() if self._shared is None else (self._shared,),
                 env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
                 # Ctrl-C is for the parent to answer
                 start_new_session=True,
@@ -220,7 +236,7 @@ class _Decoder:
 
     def decode(self, path: str, limits: Limits) -> Decoded:
         self.is_at_rest = False
-        request = {"path": path, "limits": asdict(limits), "limits_memory": LIMITS_ADDRESS_SPACE}
+        request = {"path": path, "limits": vars(limits), "limits_memory": LIMITS_ADDRESS_SPACE}
         try:
             self._stdin.write(json.dumps(request).encode() + b"\n")
             answer = self._read_answer(limits)
@@ -237,18 +253,22 @@ class _Decoder:
         header = json.loads(content)
         rate_hz, max_frames = header["rate_hz"], limits.max_frames(header["rate_hz"])
         waveform: Waveform = np.empty(min(header["frames"] or _FIRST_FRAMES, max_frames), np.float32)
-        n_frames, peak = 0, np.float32(0.0)
+        n_frames, n_shared, peak = 0, 0, np.float32(0.0)
         while True:
             letter, size = self._receive_head()
-            if letter != b"B":
+            if letter not in b"BS":
                 break
-            end = n_frames + size // 4
-            if size % 4 or size > 4 * BLOCK_FRAMES or end > max_frames:
+            block = self._receive_shared(n_shared) if letter == b"S" else self._receive_block(size)
+            n_shared += letter == b"S"
+            end = n_frames + len(block)
+            if end > max_frames:
                 raise _Gone
             if end > len(waveform):
                 waveform = np.concatenate([waveform[:n_frames], np.empty(max(end, n_frames), np.float32)])
+            waveform[n_frames:end] = block
+            if len(block) == SLOT_FRAMES:
+                self._stdin.write(b"\n")
             block = waveform[n_frames:end]
-            self._receive_into(block.view(np.uint8).data)
             # NaN stays NaN
             peak = np.maximum(peak, np.maximum(block.max(), -block.min()))
             n_frames = end
@@ -312,12 +332,20 @@ class _Decoder:
         self._stdin.close()
         self._process.wait()
         self._stdout.close()
+        self._unshare()
 
     def forget(self) -> None:
         """Close the pipes alone, so that the process ends with the parent that it belongs to."""
         self._stdin.close()
         self._stdout.close()
+        self._unshare()
         self._process.returncode = 0  # it is not this process's to wait for
+
+    def _unshare(self) -> None:
+        self._slots = None
+        if self._shared is not None:
+            os.close(self._shared)
+            self._shared = None
 
     def _how_it_ended(self) -> str:
         self._process.kill()
@@ -326,6 +354,19 @@ class _Decoder:
             return signal.Signals(-code).name if code < 0 else f"exit code {code:#x}"
         except ValueError:
             return f"signal {-code}"
+
+    def _receive_shared(self, n_before: int) -> Waveform:
+        (n_frames,) = NUMBER.unpack(self._receive_content(NUMBER.size))
+        if self._slots is None or n_frames > SLOT_FRAMES:
+            raise _Gone
+        return self._slots[n_before % N_SLOTS, :n_frames]
+
+    def _receive_block(self, size: int) -> Waveform:
+        if size % 4 or size > 4 * BLOCK_FRAMES:
+            raise _Gone
+        block: Waveform = np.empty(size // 4, np.float32)
+        self._receive_into(block.view(np.uint8).data)
+        return block
 
     def _receive(self) -> tuple[bytes, bytes]:
         letter, size = self._receive_head()
@@ -354,6 +395,13 @@ class _Decoder:
 
 class _Gone(Exception):
     """A process ended in the middle of an answer, or said what it should not."""
+
+
+def _share_memory() -> tuple[int, Waveform]:
+    # without a name, so that no other process finds it and nothing is left when both are gone
+    shared = os.memfd_create("lalia-samples")
+    os.ftruncate(shared, 4 * N_SLOTS * SLOT_FRAMES)
+    return shared, map_slots(shared)
 
 
 def _command(program: str) -> list[str]:

@@ -10,11 +10,11 @@ import pandas as pd
 from lalia.errors import list_some, nearest_choice
 from lalia.settings import DataSettings
 
-# what the layout "path" takes for audio when it looks for files that no row names
-_AUDIO_EXTENSIONS = (
-    *("aac", "aif", "aifc", "aiff", "amr", "au", "caf", "flac", "m4a", "mp3", "mp4", "oga", "ogg", "opus", "sph"),
-    *("w64", "wav", "webm", "wma"),
+AUDIO_EXTENSIONS = (
+    *("3gp", "aac", "aif", "aifc", "aiff", "amr", "au", "avi", "caf", "flac", "flv", "m4a", "mkv", "mov", "mp3", "mp4"),
+    *("oga", "ogg", "opus", "sph", "w64", "wav", "webm", "wma", "wv"),
 )
+"""What is taken for audio where files are looked for: what libsndfile reads and what PyAV does."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,11 @@ def _refuse_missing(missing: Mapping[str, str], n_recordings: int, folder: Path,
     )
 
 
+def is_audio(file: Path) -> bool:
+    """Return whether a file's name ends as those of audio files do."""
+    return file.suffix.lower().lstrip(".") in AUDIO_EXTENSIONS
+
+
 def why_unsafe(place: str, layout: str) -> str | None:
     """Say why an id or a relative path must not become a file name, or return None if it may.
 
@@ -143,7 +148,7 @@ def find_unnamed(folder: Path, named: Collection[str], data: DataSettings) -> li
         found = []
         for parent, folders, files in os.walk(folder):
             folders[:] = [name for name in folders if not name.startswith(".")]
-            audio = (name for name in files if _has_extension(name, _AUDIO_EXTENSIONS))
+            audio = (name for name in files if _has_extension(name, AUDIO_EXTENSIONS))
             found += [os.path.relpath(os.path.join(parent, name), folder) for name in audio]  # noqa: PTH118
     return sorted(place for place in found if place not in named and not place.startswith("."))
 
