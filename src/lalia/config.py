@@ -22,15 +22,14 @@ from lalia.limits import Limits
 from lalia.settings import RunSettings
 from lalia.settings.data import LimitSettings
 
+# what no settings have, and what would take long to read
+_MAX_BYTES = 4_000_000
+_MAX_EVENTS = 200_000
+_MAX_NESTING = 50
 
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 as people write it: ``1e-3`` is a number, a key stands once, aliases are refused."""
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.events.AliasEvent):
-            event = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.constructor.ConstructorError(None, None, "aliases are not allowed", event.start_mark)
-        return super().compose_node(parent, index)
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc] # its parser in C, where it has one
+    """YAML 1.1 as people write it: ``1e-3`` is a number, a key stands once."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -41,7 +40,8 @@ class _Loader(yaml.SafeLoader):
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"'{key}' stands twice", key_node.start_mark)
             seen.add(key)
-        return super().construct_mapping(node, deep=deep)
+        made: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+        return made
 
 
 _Loader.add_implicit_resolver(
@@ -143,9 +143,26 @@ def identity_json(settings: RunSettings) -> str:
 
 def _parse_yaml(text: str, where: str) -> Any:
     try:
+        _look_through(text)
         return yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, RecursionError, ValueError) as cause:
         raise ConfigError(f"{where} is not valid YAML: {' '.join(str(cause).split())}") from cause
+
+
+def _look_through(text: str) -> None:
+    """Refuse aliases and what is large or deep beyond any settings, before anything is made of it."""
+    if len(text) > _MAX_BYTES:
+        raise ValueError(f"it has {len(text) / 1e6:.1f} MB, settings have at most {_MAX_BYTES / 1e6:g}")
+    depth = 0
+    event: Any
+    for count, event in enumerate(yaml.parse(text, Loader=_Loader), start=1):
+        mark: Any = event.start_mark
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.constructor.ConstructorError(None, None, "aliases are not allowed", mark)
+        if count > _MAX_EVENTS or depth > _MAX_NESTING:
+            reason = "too much for settings" if count > _MAX_EVENTS else "nested too deeply for settings"
+            raise yaml.constructor.ConstructorError(None, None, reason, mark)
 
 
 def _resolve_paths(values: dict[str, Any], folder: Path) -> None:
@@ -159,14 +176,17 @@ def _resolve_paths(values: dict[str, Any], folder: Path) -> None:
     model = values.get("model")
     encoder = model.get("encoder") if isinstance(model, dict) else None
     # an encoder is a folder only where that folder is: anything else is an id of the hub
-    if isinstance(encoder, str) and (folder / Path(encoder).expanduser()).is_dir():
-        values["model"]["encoder"] = _absolute(encoder, folder)
+    if isinstance(encoder, str) and Path(place := _absolute(encoder, folder)).is_dir():
+        values["model"]["encoder"] = place
 
 
 def _absolute(place: str, folder: Path) -> str:
     if "://" in place:
         return place
-    return str((folder / Path(place).expanduser()).absolute().resolve())
+    try:
+        return str((folder / Path(place).expanduser()).absolute().resolve())
+    except (ValueError, RuntimeError, OSError) as cause:  # NUL, a user that is not there, links in a circle
+        raise ConfigError(f"{place!r:.200} is no path: {cause}.") from cause
 
 
 def _apply_override(values: dict[str, Any], override: str) -> None:
@@ -249,7 +269,10 @@ def _problems(error: ValidationError) -> Iterator[str]:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "a number with very many digits"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
