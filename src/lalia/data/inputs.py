@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from lalia.data.layout import is_audio
+from lalia.data.safe_paths import why_unsafe
 from lalia.data.table import read_cells
 from lalia.errors import TableError, list_some, suggest
 
@@ -58,4 +59,10 @@ def _rows_of_table(table: Path, path_column: str | None) -> list[tuple[str, str]
             f"{suggest(wanted[0], list(cells))} Name the column of paths with --column."
         )
     paths = dict.fromkeys(text for text in cells[column] if text.strip())
+    unsafe = [f"'{text}' {why}" for text in paths if (why := why_unsafe(text, "path"))]
+    if unsafe:
+        raise TableError(
+            f"{table.name}: paths that do not lie inside its folder: {list_some(unsafe)}. "
+            "Give these files or their folder themselves."
+        )
     return [(text, str(table.parent / text)) for text in paths]

@@ -98,6 +98,8 @@ class DataSettings(Settings):
     """A column pattern such as ``"{trait}_r{rater}"``, a long table's columns, or null for one column per trait."""
     combine: Literal["median", "mean", "majority"] = "median"
     """How several raters' ratings become one."""
+    follow_links: bool = False
+    """Whether symbolic links in the folder of the recordings may lead out of it."""
     unreadable: Literal["stop", "drop"] = "stop"
     """Missing or unreadable audio: stop and list it, or drop it with its reason."""
 
