@@ -15,6 +15,7 @@ SOURCE = ROOT / "src" / "lalia"
 # a file imports only from files and folders before it, or from its own folder
 ORDER = [
     "errors",
+    "versions",
     "scale",
     "limits",
     "signals",

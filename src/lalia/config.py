@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from lalia.errors import ConfigError, nearest_choice, suggest
+from lalia.errors import ConfigError, nearest_choice, printable, suggest
 from lalia.files import write_text
 from lalia.inherited import inherit_settings
 from lalia.limits import Limits
@@ -309,7 +309,7 @@ def _place(location: tuple[int | str, ...]) -> tuple[str, list[str]]:
         if variants:
             models = variants
         elif not _TYPE_NAME.match(str(step)):
-            keys.append(str(step))  # a position in a list, or a key that no setting has
+            keys.append(printable(str(step)))  # a position in a list, or a key that no setting has
     last = {name for model in models for name in model.model_fields}
     return ".".join(keys), sorted(last)
 

@@ -33,6 +33,7 @@ def load(place, text: str | bytes) -> None:
 
 
 BOMBS = {
+    "a key with a line break": 'audio: {"\\n": 1}',
     "aliases": "a0: &a0 [x]\n" + "".join(f"a{n + 1}: &a{n + 1} [*a{n}, *a{n}]\n" for n in range(20)),
     "merge keys": "a: &a {x: 1}\nb: {<<: *a}\n",
     "an alias of itself": "&a [*a]",
