@@ -20,8 +20,8 @@ def test_libraries_that_are_too_old_are_named_with_what_to_do(torch, transformer
     with pytest.raises(VersionError) as caught:
         check_versions({"torch": torch, "transformers": transformers}.__getitem__)
     assert str(caught.value) == (
-        f"torch is {torch}, it has to be 2.10 or newer; transformers is {transformers}, it has to be 5.5 or newer: older "
-        "ones are not safe. Install them: pip install -U 'torch>=2.10' 'transformers>=5.5'"
+        f"torch is {torch}, it has to be 2.10 or newer; transformers is {transformers}, it has to be 5.5 or newer: "
+        "older ones are not safe. Install them: pip install -U 'torch>=2.10' 'transformers>=5.5'"
     )
 
 

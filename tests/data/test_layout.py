@@ -119,6 +119,10 @@ def test_a_folder_or_a_pipe_is_no_audio_file(tmp_path: Path) -> None:
     }
 
 
+def test_an_id_that_is_too_long_for_a_file_is_a_missing_file(tmp_path: Path) -> None:
+    assert find(tmp_path, "a" * 300, unreadable="drop").missing == {"a" * 300: "no audio file"}
+
+
 def test_a_folder_of_controls_may_be_called_con(tmp_path: Path) -> None:
     touch(tmp_path, "con/A1.wav")
     assert not find(tmp_path, "con/A1.wav", layout="path").problems
