@@ -47,6 +47,20 @@ def test_a_process_decodes_many_files(pool, tmp_path):
     assert len(pool._idle) == 1
 
 
+@pytest.mark.parametrize("shares_memory", [True, False])
+def test_a_long_file_comes_whole_in_every_way(pool, tmp_path, monkeypatch, shares_memory):
+    monkeypatch.setattr(decoder_pool, "SHARES_MEMORY", shares_memory and decoder_pool.SHARES_MEMORY)
+    samples = np.random.default_rng(0).uniform(-1, 1, 3 * decoder_pool.SLOT_FRAMES + 7).astype(np.float32)
+    soundfile.write(tmp_path / "long.wav", samples, 16_000, subtype="FLOAT")
+    for name, expected in (("long", samples), (None, SAMPLES), ("long", samples)):
+        path = tmp_path / f"{name}.wav" if name else write(tmp_path, "short")
+        assert np.array_equal(pool.decode(path, Limits()).waveform, expected)
+    # a refusal in the middle leaves nothing behind for the next one
+    with pytest.raises(UnusableFile, match="is longer than"):
+        pool.decode(tmp_path / "long.wav", Limits(max_seconds=80))
+    assert np.array_equal(pool.decode(tmp_path / "short.wav", Limits()).waveform, SAMPLES)
+
+
 def test_a_process_that_decodes_has_imported_nothing_heavy():
     code = "import sys; import lalia.data.decoder; print({'torch', 'pandas', 'pydantic', 'scipy'} & set(sys.modules))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
