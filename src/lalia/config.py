@@ -30,7 +30,7 @@ SomeSettings = TypeVar("SomeSettings", bound=BaseModel)
 
 # what no settings have, and what would take long to read
 _MAX_BYTES = 4_000_000
-_MAX_EVENTS = 200_000
+_MAX_EVENTS = 100_000
 _MAX_NESTING = 50
 
 

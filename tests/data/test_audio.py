@@ -1,4 +1,5 @@
 import hashlib
+import os
 import struct
 from pathlib import Path
 
@@ -337,3 +338,14 @@ def test_a_scan_of_nothing_has_the_same_columns(tmp_path):
     nothing = scan_recordings(pd.DataFrame({"recording": [], "path": []}), PLAIN, min_seconds=0.1)
     assert len(nothing) == 0
     assert list(nothing) == list(scan(tmp_path, "a.wav"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names here")
+def test_a_pipe_or_a_device_in_the_place_of_a_file_is_refused_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    for path in (tmp_path / "pipe.wav", Path("/dev/zero"), tmp_path):
+        with pytest.raises(AudioError, match=r"does not exist or is not a file"):
+            read_audio(path)
+        # also where it took the place of a file after that look
+        with pytest.raises(UnusableFile, match=r"is not a file but a device, a pipe or a folder"):
+            decode_blocks(str(path), Limits(), lambda *_: None, lambda _: None)

@@ -20,7 +20,7 @@ from lalia.errors import DataError, TableError
 from lalia.settings import DataSettings
 
 FUZZ = int(os.environ.get("LALIA_FUZZ", "0"))
-EXAMPLES = max(60, FUZZ // 20)
+EXAMPLES = max(30, FUZZ // 20)
 FUZZED = settings(max_examples=EXAMPLES, deadline=None, derandomize=FUZZ == 0, database=None)
 CELLS = st.text(max_size=12) | st.sampled_from(
     [
