@@ -8,11 +8,8 @@ import yaml
 from pydantic import TypeAdapter
 
 from adaptation_check import ADAPTATIONS
-<<<<<<< HEAD
 from lalia.limits import Limits
-=======
 from lalia.measures.metrics import ALL_METRICS
->>>>>>> main
 from lalia.settings import ADAPT_SHORTHANDS, AdaptSettings
 from toy_encoders import ENCODERS, FAMILIES, make_encoder
 
@@ -62,7 +59,6 @@ def test_every_promise_of_reliability_has_its_test_and_every_test_of_faults_its_
     assert of_faults <= {*named}
 
 
-<<<<<<< HEAD
 def test_every_case_of_security_has_its_test():
     page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
     named = re.findall(r"^\| .+ \| `(test_\w+)` \|$", page, re.MULTILINE)
@@ -84,7 +80,8 @@ def test_the_limits_of_audio_are_those_of_the_page():
     for name, value in vars(Limits()).items():
         assert f"`{name}`" in shown
         assert f"{value:,g}" in shown.replace(" and ", " ")
-=======
+
+
 def test_every_number_of_an_evaluation_is_explained():
     page = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
     explained = set(re.findall(r"`([a-z0-9_]+)`", page))
@@ -93,7 +90,6 @@ def test_every_number_of_an_evaluation_is_explained():
     assert reliability <= explained
     for branch in ("baselines", "raters", "reliability", "chance", "decision_curve", "tasks", "thresholds"):
         assert f'["{branch}"]' in page, branch
->>>>>>> main
 
 
 def test_every_adaptation_in_the_first_table_can_be_read():
