@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow faults check bench bench-quick bench-probe docs format clean
+.PHONY: demo test test-slow faults fuzz check bench bench-quick bench-probe docs format clean
 
 # the environment is made again when what it should hold changes
 .venv/.made: pyproject.toml constraints.txt
@@ -25,6 +25,10 @@ test-slow: .venv/.made
 faults: .venv/.made
 	$(BIN)/python -m pytest -n 2 tests/faults tests/test_run.py tests/training/test_loop.py \
 	  -k "faults or one_seed or different_seeds or optimizer_once or partial_accumulation"
+
+# damaged recordings, tables and settings: LALIA_FUZZ_SEED=... repeats the recordings of a run; docs/security.md
+fuzz: .venv/.made
+	LALIA_FUZZ=$${LALIA_FUZZ:-20000} $(BIN)/python -m pytest -s tests/fuzz
 
 check: .venv/.made
 	$(BIN)/ruff format --check src tests benchmarks

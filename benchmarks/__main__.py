@@ -16,6 +16,7 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from benchmarks.bench import FULL, QUICK, Bench
+from benchmarks.decoding import measure_decoding
 from benchmarks.frozen import measure_configurations, measure_frozen
 from benchmarks.growth import measure_growth
 from benchmarks.inference import measure_prediction, measure_probe
@@ -31,6 +32,7 @@ from benchmarks.training import (
 
 THREADS = 2
 ROWS: dict[str, Callable[[Bench], list[Row]]] = {
+    "decoding": measure_decoding,
     "frozen": measure_frozen,
     "configurations": measure_configurations,
     "last": measure_last_block,

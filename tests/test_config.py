@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from lalia.config import identity_json, load_config, save_config
+from lalia.config import identity_json, load_config, read_limits, save_config
 from lalia.errors import ConfigError
+from lalia.limits import Limits
 from lalia.measures.metrics import METRICS
 from lalia.settings import EarlyStopping, FullAdapt, PartialAdapt, RandomEncoder, RandomSplit, TransformerSettings
 
@@ -435,3 +436,22 @@ def test_a_loss_that_does_not_fit_is_refused(run_yaml, overrides, said):
     with pytest.raises(ConfigError) as caught:
         load_config(run_yaml, overrides)
     assert said in str(caught.value)
+
+
+def test_limits_of_audio_are_read_one_by_one():
+    assert read_limits([]) == Limits()
+    assert read_limits(["max_seconds=20000", "memory_gb=0.5"]) == Limits(max_seconds=20_000, memory_gb=0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("max_second=1", r"'max_second=1' is no limit. Did you mean 'max_seconds'\?"),
+        ("max_gb", r"'max_gb' is no limit. Did you mean 'max_gb'\?|'max_gb' is no limit."),
+        ("max_gb=-1", r"The limit max_gb cannot be used: more than 0, got -1"),
+        ("min_rate_hz=500000", r"min_rate_hz must not be more than max_rate_hz"),
+    ],
+)
+def test_a_limit_that_cannot_be_used_is_named(text, message):
+    with pytest.raises(ConfigError, match=message):
+        read_limits([text])

@@ -8,6 +8,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from adaptation_check import ADAPTATIONS
+from lalia.limits import Limits
 from lalia.measures.metrics import ALL_METRICS
 from lalia.settings import ADAPT_SHORTHANDS, AdaptSettings
 from toy_encoders import ENCODERS, FAMILIES, make_encoder
@@ -56,6 +57,29 @@ def test_every_promise_of_reliability_has_its_test_and_every_test_of_faults_its_
     assert {*named} <= {name for names in tests.values() for name in names}
     of_faults = {name for path, names in tests.items() if path.parent.name == "faults" for name in names}
     assert of_faults <= {*named}
+
+
+def test_every_case_of_security_has_its_test():
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| .+ \| `(test_\w+)` \|$", page, re.MULTILINE)
+    assert len(named) == len(set(named)) == len(re.findall(r"^\| .*`test_", page, re.MULTILINE)) > 40
+    tests = {
+        name
+        for path in ROOT.glob("tests/**/*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert {*named} <= tests
+    # what is tried with models from strangers is all in the list
+    tried = re.findall(r"^def (test_\w+)", (ROOT / "tests/model/test_untrusted.py").read_text(), re.MULTILINE)
+    assert {*tried} - {"test_the_folders_are_read_as_they_are"} <= {*named}
+
+
+def test_the_limits_of_audio_are_those_of_the_page():
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    shown = " ".join(re.findall(r"^\| (`m\w+`.*|`timeout_seconds`.*) \|", page, re.MULTILINE))
+    for name, value in vars(Limits()).items():
+        assert f"`{name}`" in shown
+        assert f"{value:,g}" in shown.replace(" and ", " ")
 
 
 def test_every_number_of_an_evaluation_is_explained():

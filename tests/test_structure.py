@@ -15,7 +15,9 @@ SOURCE = ROOT / "src" / "lalia"
 # a file imports only from files and folders before it, or from its own folder
 ORDER = [
     "errors",
+    "versions",
     "scale",
+    "limits",
     "signals",
     "files",
     "settings",

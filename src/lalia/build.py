@@ -221,6 +221,7 @@ def build_preprocessing(audio: AudioSettings, encoder: SpeechEncoder) -> Preproc
         trim_db=audio.trim_db,
         window_seconds=audio.window_seconds,
         hop_seconds=audio.hop_seconds,
+        limits=audio.limits.build(),
     )
 
 

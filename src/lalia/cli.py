@@ -179,15 +179,20 @@ def predict(
     audio: Annotated[list[Path], typer.Argument(help="Audio files, folders, or tables with a column of paths.")],
     out: Annotated[Path, typer.Option(help="The file to write.")] = Path("predictions.csv"),
     column: Annotated[str | None, typer.Option(help="The column of paths in a table.")] = None,
+    limit: Annotated[
+        list[str] | None, typer.Option(help="A limit of audio.limits, such as max_seconds=20000.", metavar="KEY=VALUE")
+    ] = None,
 ) -> None:
     """Rate new recordings: a row per recording and trait with score, level and probability of presence."""
+    from lalia.config import read_limits
     from lalia.data.inputs import find_recordings
     from lalia.evaluation.predict import predict_files
     from lalia.terminal import show_progress
 
+    limits = read_limits(limit or [])
     recordings = find_recordings(audio, path_column=column)
     with show_progress() as progress:
-        problems = predict_files(run, recordings, out, progress=progress)
+        problems = predict_files(run, recordings, out, limits=limits, progress=progress)
     for recording, problem in problems.items():
         typer.echo(f"Not rated: {recording!r}: {problem}", err=True)
     typer.echo(f"Wrote {out}: {len(recordings) - len(problems)} recordings")

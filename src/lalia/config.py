@@ -18,23 +18,24 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from lalia.errors import ConfigError, list_some, nearest_choice
+from lalia.errors import ConfigError, list_some, nearest_choice, printable, suggest
 from lalia.files import write_text
 from lalia.inherited import inherit_settings
+from lalia.limits import Limits
 from lalia.settings import RunSettings
+from lalia.settings.data import LimitSettings
 from lalia.settings.sweep import SweepSettings
 
 SomeSettings = TypeVar("SomeSettings", bound=BaseModel)
 
+# what no settings have, and what would take long to read
+_MAX_BYTES = 4_000_000
+_MAX_EVENTS = 100_000
+_MAX_NESTING = 50
 
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 as people write it: ``1e-3`` is a number, a key stands once, aliases are refused."""
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.events.AliasEvent):
-            event = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.constructor.ConstructorError(None, None, "aliases are not allowed", event.start_mark)
-        return super().compose_node(parent, index)
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc] # its parser in C, where it has one
+    """YAML 1.1 as people write it: ``1e-3`` is a number, a key stands once."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -45,7 +46,8 @@ class _Loader(yaml.SafeLoader):
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"'{key}' stands twice", key_node.start_mark)
             seen.add(key)
-        return super().construct_mapping(node, deep=deep)
+        made: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+        return made
 
 
 _MOST_COMBINATIONS = 1000
@@ -149,6 +151,31 @@ def combinations(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
+def read_limits(texts: Sequence[str]) -> Limits:
+    """Read limits of audio files, each as ``key=value``, such as ``max_seconds=20000``; the others are the defaults.
+
+    Raises:
+        ConfigError: says what is wrong with them.
+    """
+    values: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or key not in LimitSettings.model_fields:
+            raise ConfigError(
+                f"'{text}' is no limit.{suggest(key, LimitSettings.model_fields)} Write key=value with one of"
+                f" {', '.join(LimitSettings.model_fields)}."
+            )
+        values[key] = _parse_yaml(value, f"the limit '{text}'")
+    try:
+        return LimitSettings.model_validate(values).build()
+    except ValidationError as cause:
+        first = cause.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ConfigError(
+            f"The limit {place} cannot be used: {_plain(first['msg'])}, got {first['input']!r}."
+        ) from cause
+
+
 def save_config(settings: RunSettings, path: str | Path) -> None:
     """Write the settings as resolved, so that ``load_config`` gives them back."""
     write_text(path, yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
@@ -163,6 +190,8 @@ def identity_json(settings: RunSettings) -> str:
         values["cache"].pop(key)
     for key in ("metadata", "audio_dir"):
         values["data"].pop(key)
+    # limits only refuse recordings, and those that are left count by their content
+    values["audio"].pop("limits")
     # what a run goes on from counts by its weights, in the name of the run's folder
     for key in ("download_dir", "keep_download", "start_from", "head_from"):
         values["model"].pop(key)
@@ -190,9 +219,26 @@ def _read_yaml(path: Path, example: str) -> dict[str, Any]:
 
 def _parse_yaml(text: str, where: str) -> Any:
     try:
+        _look_through(text)
         return yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, RecursionError, ValueError) as cause:
         raise ConfigError(f"{where} is not valid YAML: {' '.join(str(cause).split())}") from cause
+
+
+def _look_through(text: str) -> None:
+    """Refuse aliases and what is large or deep beyond any settings, before anything is made of it."""
+    if len(text) > _MAX_BYTES:
+        raise ValueError(f"it has {len(text) / 1e6:.1f} MB, settings have at most {_MAX_BYTES / 1e6:g}")
+    depth = 0
+    event: Any
+    for count, event in enumerate(yaml.parse(text, Loader=_Loader), start=1):
+        mark: Any = event.start_mark
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.constructor.ConstructorError(None, None, "aliases are not allowed", mark)
+        if count > _MAX_EVENTS or depth > _MAX_NESTING:
+            reason = "too much for settings" if count > _MAX_EVENTS else "nested too deeply for settings"
+            raise yaml.constructor.ConstructorError(None, None, reason, mark)
 
 
 def _resolve_paths(values: dict[str, Any], folder: Path) -> None:
@@ -206,8 +252,8 @@ def _resolve_paths(values: dict[str, Any], folder: Path) -> None:
     model = values.get("model")
     encoder = model.get("encoder") if isinstance(model, dict) else None
     # an encoder is a folder only where that folder is: anything else is an id of the hub
-    if isinstance(encoder, str) and (folder / Path(encoder).expanduser()).is_dir():
-        values["model"]["encoder"] = _absolute(encoder, folder)
+    if isinstance(encoder, str) and Path(place := _absolute(encoder, folder)).is_dir():
+        values["model"]["encoder"] = place
     choose = values.get("choose")
     if isinstance(choose, dict) and isinstance(choose.get("grid"), dict):
         choose["grid"] = _resolve_grid(choose["grid"], folder)
@@ -233,7 +279,10 @@ def _resolve_value(keys: Sequence[str], value: Any, folder: Path) -> Any:
 def _absolute(place: str, folder: Path) -> str:
     if "://" in place:
         return place
-    return str((folder / Path(place).expanduser()).absolute().resolve())
+    try:
+        return str((folder / Path(place).expanduser()).absolute().resolve())
+    except (ValueError, RuntimeError, OSError) as cause:  # NUL, a user that is not there, links in a circle
+        raise ConfigError(f"{place!r:.200} is no path: {cause}.") from cause
 
 
 def _apply_override(values: dict[str, Any], override: str) -> None:
@@ -321,7 +370,10 @@ def _problems(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "a number with very many digits"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
@@ -358,7 +410,7 @@ def _place(location: tuple[int | str, ...], model: type[BaseModel]) -> tuple[str
         if variants:
             models = variants
         elif not _TYPE_NAME.match(str(step)):
-            keys.append(str(step))  # a position in a list, or a key that no setting has
+            keys.append(printable(str(step)))  # a position in a list, or a key that no setting has
     last = {name for model in models for name in model.model_fields}
     return ".".join(keys), sorted(last)
 

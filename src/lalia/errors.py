@@ -12,6 +12,7 @@
     │   └── RaterError                    a saved rater that cannot be read
     ├── TrainingError (RuntimeError)      training that cannot go on
     ├── RunError (OSError)                a run folder that cannot be used as asked
+    ├── VersionError (ImportError)        a library that is too old
     ├── CacheError (OSError)              a cache folder that cannot be used
     └── Stopped                           a signal stopped the run, its state is saved
 
@@ -23,7 +24,10 @@ from difflib import get_close_matches
 
 
 class LaliaError(Exception):
-    """Base of all errors that a user can mend."""
+    """Base of all errors that a user can mend; names in its message cannot move a terminal's cursor."""
+
+    def __str__(self) -> str:
+        return "\n".join(printable(line) for line in super().__str__().split("\n"))
 
 
 class ConfigError(LaliaError, ValueError):
@@ -74,6 +78,10 @@ class CacheError(LaliaError, OSError):
     """A cache folder that cannot be used."""
 
 
+class VersionError(LaliaError, ImportError):
+    """A library that is missing or too old."""
+
+
 class Stopped(LaliaError):
     """A signal stopped the run; its state is saved.
 
@@ -84,6 +92,16 @@ class Stopped(LaliaError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.signal_number = signal_number
+
+
+def printable(text: str) -> str:
+    """Return a text with control characters, and what changes the direction of writing, as escapes.
+
+    Example:
+        >>> printable("a\\x1b[2Jb\\nc")
+        'a\\\\x1b[2Jb\\\\nc'
+    """
+    return "".join(each if each.isprintable() or each == "\u00a0" else ascii(each)[1:-1] for each in text)
 
 
 def nearest_choice(word: object, choices: Iterable[object]) -> str | None:

@@ -66,7 +66,7 @@ class Scans:
 
     def get(self, settings: DataSettings, rater: SpeechRater, scan: Callable[[], RecordingTable]) -> RecordingTable:
         """Return the scanned table of these settings and this preprocessing; ``scan`` makes it the first time."""
-        key = (settings.model_dump_json(), rater.preprocessing, rater.encoder.min_samples)
+        key = (settings.model_dump_json(), rater.preprocessing, rater.preprocessing.limits, rater.encoder.min_samples)
         if key not in self._tables:
             self._tables[key] = scan()
         return self._tables[key]
@@ -94,6 +94,7 @@ def prepare(
     progress = progress or Progress()
     given = _read_table(settings)
     rater = rater or build_rater(settings, given.traits, given.raters)
+    rater.preprocessing = replace(rater.preprocessing, limits=settings.audio.limits.build())
     table = (scans or Scans()).get(
         settings.data,
         rater,

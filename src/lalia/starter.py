@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from lalia.data.inputs import AUDIO_EXTENSIONS, TABLE_EXTENSIONS
+from lalia.data.inputs import TABLE_EXTENSIONS
+from lalia.data.layout import AUDIO_EXTENSIONS, is_audio
 from lalia.data.table import read_cells
 from lalia.errors import RunError, TableError
 from lalia.files import write_text
@@ -112,12 +113,12 @@ def _find_audio(folder: Path, recordings: pd.Series) -> tuple[str, str, str]:
     """Return layout, audio_dir and extension under which the first recording's file is there."""
     first = next((text for text in recordings if text.strip()), "")
     for name in AUDIO_FOLDERS:
-        if Path(first).suffix.lower() in AUDIO_EXTENSIONS and (folder / name / first).is_file():
+        if is_audio(Path(first)) and (folder / name / first).is_file():
             return "path", name or ".", Path(first).suffix.lstrip(".")
         for extension in sorted(AUDIO_EXTENSIONS):
-            if (folder / name / f"{first}{extension}").is_file():
-                return "flat", name or ".", extension.lstrip(".")
-            if (folder / name / first / f"waveform{extension}").is_file():
+            if (folder / name / f"{first}.{extension}").is_file():
+                return "flat", name or ".", extension
+            if (folder / name / first / f"waveform.{extension}").is_file():
                 return "structured", name or ".", extension.lstrip(".")
     return "flat", ".", "wav"
 

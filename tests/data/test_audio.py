@@ -1,4 +1,5 @@
 import hashlib
+import os
 import struct
 from pathlib import Path
 
@@ -7,7 +8,6 @@ import pandas as pd
 import pytest
 import soundfile
 
-from lalia.data import decoding
 from lalia.data.audio import (
     Preprocessing,
     load_waveform,
@@ -16,7 +16,9 @@ from lalia.data.audio import (
     scan_recordings,
     window_bounds,
 )
+from lalia.data.decoder import decode_blocks
 from lalia.errors import AudioError
+from lalia.limits import Limits, UnusableFile
 
 PLAIN = Preprocessing(rate_hz=16_000, trim_db=None, window_seconds=30.0, hop_seconds=30.0)
 TRIMMED = Preprocessing(rate_hz=16_000, trim_db=40.0, window_seconds=30.0, hop_seconds=30.0)
@@ -93,21 +95,39 @@ def test_absurdly_many_channels_are_refused(tmp_path):
         read_audio(write(tmp_path / "a.wav", np.zeros((10, 1000), np.float32)))
 
 
-def test_a_decoding_bomb_is_stopped_while_it_is_decoded(tmp_path, monkeypatch):
-    monkeypatch.setattr(decoding, "MAX_SECONDS", 36)
-    path = write(tmp_path / "bomb.flac", np.zeros(16_000 * 3600, np.int16), subtype=None)
-    frames_read = []
-    read = soundfile.SoundFile.read
+def test_a_recording_that_promises_to_be_too_long_is_refused(tmp_path):
+    path = write(tmp_path / "bomb.flac", np.zeros(16_000 * 60, np.int16), subtype=None)
+    with pytest.raises(AudioError, match=r"'bomb.flac' is longer than 0.01 hours. Cut it into recordings, or raise"):
+        read_audio(path, Limits(max_seconds=36))
 
-    def counting(self, *args, **kwargs):
-        block = read(self, *args, **kwargs)
-        frames_read.append(len(block))
-        return block
 
-    monkeypatch.setattr(soundfile.SoundFile, "read", counting)
-    with pytest.raises(AudioError, match=r"'bomb.flac' is longer than 0.01 hours. Cut it into recordings"):
-        read_audio(path)
-    assert sum(frames_read) <= 36 * 16_000 + 65_536
+def test_a_decoding_bomb_is_stopped_while_it_is_decoded(tmp_path):
+    # Ogg does not promise its length
+    path = tmp_path / "bomb.ogg"
+    with soundfile.SoundFile(path, "w", 16_000, 1, subtype="VORBIS") as file:
+        for _ in range(120):
+            file.write(np.zeros(16_000, np.float32))
+    frames = []
+    with pytest.raises(UnusableFile, match=r"is longer than 0.01 hours"):
+        decode_blocks(str(path), Limits(max_seconds=36), lambda *_: None, lambda block: frames.append(len(block)))
+    assert sum(frames) <= 36 * 16_000
+
+
+def test_a_file_of_too_many_bytes_is_refused(tmp_path):
+    path = write(tmp_path / "a.wav", np.zeros(3_000, np.float32))
+    with pytest.raises(AudioError, match=r"'a.wav' has 1.21e-05 GB, expected at most 1e-06"):
+        read_audio(path, Limits(max_gb=1e-6))
+
+
+def test_samples_far_beyond_full_scale_are_refused(tmp_path):
+    with pytest.raises(AudioError, match=r"'a.wav' holds samples of up to 1.0e\+30 times full scale"):
+        read_audio(write(tmp_path / "a.wav", np.array([0.0, 1e30, 0.0], np.float32)))
+
+
+def test_a_rater_sets_no_limits_and_they_change_no_waveform():
+    wide = Preprocessing(16_000, None, 30.0, 30.0, Limits(max_seconds=1e9))
+    assert wide == PLAIN
+    assert "limits" not in wide.describe()
 
 
 @pytest.mark.parametrize("extension", ["wav", "aiff", "au"])
@@ -318,3 +338,14 @@ def test_a_scan_of_nothing_has_the_same_columns(tmp_path):
     nothing = scan_recordings(pd.DataFrame({"recording": [], "path": []}), PLAIN, min_seconds=0.1)
     assert len(nothing) == 0
     assert list(nothing) == list(scan(tmp_path, "a.wav"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names here")
+def test_a_pipe_or_a_device_in_the_place_of_a_file_is_refused_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    for path in (tmp_path / "pipe.wav", Path("/dev/zero"), tmp_path):
+        with pytest.raises(AudioError, match=r"does not exist or is not a file"):
+            read_audio(path)
+        # also where it took the place of a file after that look
+        with pytest.raises(UnusableFile, match=r"is not a file but a device, a pipe or a folder"):
+            decode_blocks(str(path), Limits(), lambda *_: None, lambda _: None)

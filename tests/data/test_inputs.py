@@ -31,6 +31,13 @@ def test_paths_in_a_table_are_relative_to_it(folder):
     assert found["path"].iloc[1] == str(folder / "deeper/b.FLAC")
 
 
+@pytest.mark.parametrize("path", ["/etc/passwd", "../a.wav", "C:\\a.wav", "nul.wav", "\\\\server\\a.wav"])
+def test_a_table_names_no_file_outside_its_folder(folder, path):
+    (folder / "list.csv").write_text(f"file\n{path}\n")
+    with pytest.raises(TableError, match=r"list.csv: paths that do not lie inside its folder: '.*Give these files"):
+        find_recordings([folder / "list.csv"])
+
+
 def test_the_column_of_paths_can_be_named(folder):
     (folder / "list.csv").write_text("wo,file\na.wav,x\n")
     assert list(find_recordings([folder / "list.csv"], path_column="wo")["recording"]) == ["a.wav"]

@@ -4,7 +4,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from lalia.data.layout import AudioFiles, find_audio, find_unnamed, why_unsafe
+from lalia.data.layout import AudioFiles, find_audio, find_unnamed
+from lalia.data.safe_paths import why_unsafe
 from lalia.settings import DataSettings
 
 
@@ -54,13 +55,22 @@ def test_each_layout_finds_its_files(tmp_path: Path, data: dict[str, str], file:
         ("a/../../b.wav", "path", "leaves the folder"),
         ("a\0.wav", "path", "contains a NUL character"),
         (".", "path", "names the folder itself"),
+        ("CON", "flat", "is the name of a device on Windows"),
+        ("nul", "structured", "is the name of a device on Windows"),
+        ("day 1/aux.tar.wav", "path", "is the name of a device on Windows"),
+        ("com1 .wav", "path", "is the name of a device on Windows"),
+        ("LPT³.wav", "path", "is the name of a device on Windows"),
+        ("/dev/zero", "path", "is an absolute path"),
+        ("//server/share/a.wav", "path", "is an absolute path"),
+        ("\\\\.\\pipe\\a", "path", "is an absolute path"),
+        ("d:a.wav", "path", "is an absolute path"),
     ],
 )
 def test_a_place_outside_the_folder_is_refused(place: str, layout: str, why: str) -> None:
     assert why_unsafe(place, layout) == why
 
 
-@pytest.mark.parametrize("place", ["A.1", "..a", "a..b", "007", "é", "a b", "CON-1"])
+@pytest.mark.parametrize("place", ["A.1", "..a", "a..b", "007", "é", "a b", "CON-1", "contr", "com10", "auxiliary"])
 def test_an_odd_but_plain_id_is_accepted(place: str) -> None:
     assert why_unsafe(place, "flat") is None
 
@@ -100,7 +110,45 @@ def test_a_folder_or_a_pipe_is_no_audio_file(tmp_path: Path) -> None:
     (tmp_path / "A1.wav").mkdir()
     os.mkfifo(tmp_path / "A2.wav")
 
-    assert set(find(tmp_path, "A1", "A2", unreadable="drop").missing) == {"A1", "A2"}
+    (tmp_path / "A3.wav").symlink_to("nowhere.wav")
+    assert find(tmp_path, "A1", "A2", "A3", "A4", unreadable="drop").missing == {
+        "A1": "no audio file but a folder of its name",
+        "A2": "no audio file but a pipe or device of its name",
+        "A3": "no audio file but a link that leads to none",
+        "A4": "no audio file",
+    }
+
+
+def test_an_id_that_is_too_long_for_a_file_is_a_missing_file(tmp_path: Path) -> None:
+    assert find(tmp_path, "a" * 300, unreadable="drop").missing == {"a" * 300: "no audio file"}
+
+
+def test_a_folder_of_controls_may_be_called_con(tmp_path: Path) -> None:
+    touch(tmp_path, "con/A1.wav")
+    assert not find(tmp_path, "con/A1.wav", layout="path").problems
+
+
+@pytest.mark.parametrize("layout", ["flat", "structured", "path"])
+def test_a_link_that_leaves_the_folder_is_refused_unless_allowed(tmp_path: Path, layout: str) -> None:
+    touch(tmp_path, "outside/secret.wav", "outside/b/waveform.wav", "in/a/waveform.wav")
+    folder = tmp_path / "in"
+    for name, target in (("secret.wav", "../outside/secret.wav"), ("b", "../outside/b"), ("again", "a")):
+        (folder / name).symlink_to(target)
+    out, inside = {
+        "flat": ("secret", None),
+        "structured": ("b", "again"),
+        "path": ("b/waveform.wav", "again/waveform.wav"),
+    }[layout]
+    assert find(folder, out, layout=layout).problems == (
+        f"paths that do not lie inside data.audio_dir: '{out}' in row 2 leaves the folder by a link. "
+        "Where the links are yours, set data.follow_links: true",
+    )
+    assert not find(folder, out, layout=layout, follow_links=True).problems
+    if inside:
+        assert not find(folder, inside, layout=layout).problems
+    (tmp_path / "link to the folder").symlink_to(folder)
+    (folder / "c.wav").touch()
+    assert not find(tmp_path / "link to the folder", "c").problems
 
 
 def test_an_empty_path_is_a_missing_file(tmp_path: Path) -> None:

@@ -164,3 +164,9 @@ def test_a_parquet_column_of_lists_is_refused(tmp_path: Path) -> None:
 def test_an_absent_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(TableError, match=r"Cannot read the table '.*absent\.csv': No such file"):
         read_cells(tmp_path / "absent.csv")
+
+
+def test_a_table_of_delimiters_alone_has_no_rows(tmp_path):
+    (tmp_path / "a.csv").write_text(";")
+    with pytest.raises(TableError, match=r"a.csv has no rows"):
+        read_cells(tmp_path / "a.csv")

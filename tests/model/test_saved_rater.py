@@ -169,14 +169,14 @@ def test_missing_weights_are_named(folder):
         SpeechRater.from_pretrained(folder)
 
 
-@pytest.mark.parametrize("text", ["{", "", '{"format": 1,}'])
+@pytest.mark.parametrize("text", ["{", "", '{"format": 1,}', "[]"])
 def test_config_that_is_no_json_is_refused(folder, text):
     (folder / "config.json").write_text(text)
     with pytest.raises(RaterError, match=r"Cannot read '.*config.json'"):
         SpeechRater.from_pretrained(folder)
 
 
-@pytest.mark.parametrize("text", ["[]", "{}", '{"model_type": "wavlm"}'])
+@pytest.mark.parametrize("text", ["{}", '{"model_type": "wavlm"}'])
 def test_config_of_something_else_is_refused(folder, text):
     (folder / "config.json").write_text(text)
     with pytest.raises(RaterError, match="does not describe a rater of lalia"):

@@ -1,11 +1,11 @@
 """From a file to a waveform: mono, resampled, trimmed, in windows; and what is measured of it once."""
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,9 @@ import soxr
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from lalia.data.decoding import Decoded, UnusableFile, Waveform, decode, naming
+from lalia.data.decoder_pool import MOST_DECODERS
+from lalia.data.decoding import Decoded, Waveform, decode, naming
+from lalia.limits import Limits, UnusableFile
 
 SHORTEST_WINDOW_SECONDS = 1.0
 """The last window of a longer recording is at least this long."""
@@ -34,12 +36,18 @@ class Preprocessing:
         trim_db: cut what is more than this below the loudest 25 ms at the start and the end; None cuts nothing.
         window_seconds: a longer recording is encoded in windows of this length.
         hop_seconds: from the start of one window to the next, at most a window.
+        limits: what is refused of a file; they change no waveform, and are no part of a saved rater.
     """
 
     rate_hz: int
     trim_db: float | None
     window_seconds: float
     hop_seconds: float
+    limits: Limits = field(default=Limits(), compare=False)
+
+    def describe(self) -> dict[str, Any]:
+        """Return all that a waveform depends on, as JSON can hold it."""
+        return {name: value for name, value in asdict(self).items() if name != "limits"}
 
     def window_bounds(self, n_samples: int) -> list[tuple[int, int]]:
         """Return where the windows of a recording of ``n_samples`` start and end."""
@@ -54,19 +62,23 @@ class Preprocessing:
         return [waveform[start:end] for start, end in self.window_bounds(len(waveform))]
 
 
-def read_audio(path: str | Path) -> tuple[Waveform, int]:
+def read_audio(path: str | Path, limits: Limits = Limits()) -> tuple[Waveform, int]:  # noqa: B008
     """Return the samples of a file, mean over its channels, and its rate in Hz.
 
-    Whatever libsndfile decodes is read: WAV, FLAC, AIFF, MP3, Ogg Vorbis and Opus, NIST SPHERE, ...
+    Whatever libsndfile decodes is read (WAV, FLAC, AIFF, MP3, Ogg Vorbis and Opus, NIST SPHERE, ...) and, where PyAV is
+    installed, the sound of M4A, MP4, WebM, AMR, WMA, ... Decoding happens in another process.
+
+    Args:
+        path: of the file.
+        limits: what it may be.
 
     Raises:
-        AudioError: if the file is missing, cannot be decoded, is shorter than its header says (formats that state
-            their length exactly, by more than 50 ms), holds no samples or samples that are not finite numbers, has a
-            rate outside 4-384 kHz, more than 32 channels, or more than 3 hours (above 48 kHz: as many samples as 3
-            hours at 48 kHz have).
+        AudioError: if the file is missing, no file, cannot be decoded, is shorter than its header says (formats that
+            state their length exactly, by more than 50 ms), holds no samples or samples that are not finite numbers,
+            is beyond a limit, or ends the process that decodes it.
     """
     with naming(path):
-        decoded = decode(Path(path))
+        decoded = decode(Path(path), limits)
     return decoded.waveform, decoded.rate_hz
 
 
@@ -80,7 +92,7 @@ def load_waveform(path: str | Path, preprocessing: Preprocessing) -> Waveform:
         AudioError: as ``read_audio``, or if nothing is left after trimming.
     """
     with naming(path):
-        return _prepare(decode(Path(path)), preprocessing)
+        return _prepare(decode(Path(path), preprocessing.limits), preprocessing)
 
 
 def load_windows(path: str | Path, preprocessing: Preprocessing) -> list[Waveform]:
@@ -132,7 +144,7 @@ def scan_recordings(
         preprocessing: of the encoder that will take them.
         min_seconds: shorter recordings (after trimming) get a problem.
         progress: called once per file.
-        workers: threads that decode; None takes one per processor, at most 8.
+        workers: threads that ask for decoded files; None takes as many as there may be processes that decode.
         describe: measures more of each file that has been decoded, as further columns.
 
     Returns:
@@ -148,7 +160,7 @@ def scan_recordings(
         return _measure(Path(path), preprocessing, min_seconds, describe)
 
     rows = []
-    executor = ThreadPoolExecutor(workers or min(os.cpu_count() or 1, 8))
+    executor = ThreadPoolExecutor(workers or MOST_DECODERS)
     try:
         for row in executor.map(measure, recordings["path"]):
             rows.append(row)
@@ -215,7 +227,7 @@ def _measure(
 ) -> dict[str, object]:
     row: dict[str, object] = {"problem": "", "sha256": ""}
     try:
-        decoded = decode(path)
+        decoded = decode(path, preprocessing.limits)
         row["file_seconds"] = len(decoded.waveform) / decoded.rate_hz
         row["rate_hz"] = decoded.rate_hz
         row["channels"] = decoded.channels

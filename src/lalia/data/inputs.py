@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from lalia.data.layout import is_audio
+from lalia.data.safe_paths import why_unsafe
 from lalia.data.table import read_cells
 from lalia.errors import TableError, list_some, suggest
 
-AUDIO_EXTENSIONS = {
-    ".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".sph", ".w64", ".wav",
-}  # fmt: skip
 TABLE_EXTENSIONS = {".csv", ".json", ".jsonl", ".parquet", ".tsv"}
 PATH_COLUMNS = ("path", "file", "filename", "audio", "recording", "id")
 
@@ -39,7 +38,7 @@ def find_recordings(inputs: Sequence[str | Path], *, path_column: str | None = N
 
 def _rows_of(given: Path, path_column: str | None) -> list[tuple[str, str]]:
     if given.is_dir():
-        files = sorted(file for file in given.rglob("*") if file.suffix.lower() in AUDIO_EXTENSIONS and file.is_file())
+        files = sorted(file for file in given.rglob("*") if is_audio(file) and file.is_file())
         if not files:
             raise TableError(f"The folder '{given}' holds no audio file.")
         return [(file.relative_to(given).as_posix(), str(file)) for file in files]
@@ -60,4 +59,10 @@ def _rows_of_table(table: Path, path_column: str | None) -> list[tuple[str, str]
             f"{suggest(wanted[0], list(cells))} Name the column of paths with --column."
         )
     paths = dict.fromkeys(text for text in cells[column] if text.strip())
+    unsafe = [f"'{text}' {why}" for text in paths if (why := why_unsafe(text, "path"))]
+    if unsafe:
+        raise TableError(
+            f"{table.name}: paths that do not lie inside its folder: {list_some(unsafe)}. "
+            "Give these files or their folder themselves."
+        )
     return [(text, str(table.parent / text)) for text in paths]

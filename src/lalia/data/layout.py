@@ -3,18 +3,19 @@
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 import pandas as pd
 
+from lalia.data.safe_paths import leaves_by_link, why_no_file, why_unsafe
 from lalia.errors import list_some, nearest_choice
 from lalia.settings import DataSettings
 
-# what the layout "path" takes for audio when it looks for files that no row names
-_AUDIO_EXTENSIONS = (
-    *("aac", "aif", "aifc", "aiff", "amr", "au", "caf", "flac", "m4a", "mp3", "mp4", "oga", "ogg", "opus", "sph"),
-    *("w64", "wav", "webm", "wma"),
+AUDIO_EXTENSIONS = (
+    *("3gp", "aac", "aif", "aifc", "aiff", "amr", "au", "avi", "caf", "flac", "flv", "m4a", "mkv", "mov", "mp3", "mp4"),
+    *("oga", "ogg", "opus", "sph", "w64", "wav", "webm", "wma", "wv"),
 )
+"""What is taken for audio where files are looked for: what libsndfile reads and what PyAV does."""
 
 
 @dataclass(frozen=True)
@@ -52,25 +53,32 @@ def find_audio(rows: pd.DataFrame, places: Iterable[str], folder: Path, data: Da
     paths: list[str] = []
     unsafe: list[str] = []
     missing: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     for number, recording, place in zip(rows.index, rows["recording"], rows["path"], strict=True):
         if reason_of.get(place):
             unsafe.append(f"'{place}' in row {number} {reason_of[place]}")
             continue
         inside = relative_path(place, data) if place else ""
         paths.append(os.path.join(folder, inside))  # noqa: PTH118
-        if not os.path.isfile(paths[-1]):  # noqa: PTH113
+        if not data.follow_links and leaves_by_link(folder, inside):
+            unsafe.append(f"'{place}' in row {number} leaves the folder by a link")
+        elif not os.path.isfile(paths[-1]):  # noqa: PTH113
             missing[recording] = inside
+            reasons[recording] = why_no_file(paths[-1])
     problems = []
     if unsafe:
         problems.append(_refuse_unsafe(unsafe, data.layout))
     if missing and data.unreadable == "stop":
         problems.append(_refuse_missing(missing, len(rows), folder, unnamed))
-    return AudioFiles(
-        tuple(paths), dict.fromkeys(missing, "no audio file"), (note,) if unnamed else (), tuple(problems)
-    )
+    return AudioFiles(tuple(paths), reasons, (note,) if unnamed else (), tuple(problems))
 
 
 def _refuse_unsafe(unsafe: Sequence[str], layout: str) -> str:
+    if any(each.endswith("by a link") for each in unsafe):
+        return (
+            f"paths that do not lie inside data.audio_dir: {list_some(unsafe)}. "
+            "Where the links are yours, set data.follow_links: true"
+        )
     if layout == "path":
         return f"paths that do not lie inside data.audio_dir: {list_some(unsafe)}"
     hint = "Where the column holds paths, set data.layout: path"
@@ -88,30 +96,9 @@ def _refuse_missing(missing: Mapping[str, str], n_recordings: int, folder: Path,
     )
 
 
-def why_unsafe(place: str, layout: str) -> str | None:
-    """Say why an id or a relative path must not become a file name, or return None if it may.
-
-    A plain id is needed for the layouts flat and structured, a path that stays inside the folder for the layout path,
-    by the rules of POSIX and of Windows.
-
-    Example:
-        >>> why_unsafe("../secret", "flat")
-        'contains a path separator'
-        >>> why_unsafe("session1/a.wav", "path") is None
-        True
-    """
-    posix, windows = PurePosixPath(place), PureWindowsPath(place)
-    if "\0" in place:
-        return "contains a NUL character"
-    if posix.is_absolute() or windows.drive or windows.root:
-        return "is an absolute path"
-    if layout != "path" and ("/" in place or "\\" in place):
-        return "contains a path separator"
-    if ".." in windows.parts:
-        return "leaves the folder"
-    if not windows.parts:
-        return "names the folder itself"
-    return None
+def is_audio(file: Path) -> bool:
+    """Return whether a file's name ends as those of audio files do."""
+    return file.suffix.lower().lstrip(".") in AUDIO_EXTENSIONS
 
 
 def relative_path(place: str, data: DataSettings) -> str:
@@ -143,7 +130,7 @@ def find_unnamed(folder: Path, named: Collection[str], data: DataSettings) -> li
         found = []
         for parent, folders, files in os.walk(folder):
             folders[:] = [name for name in folders if not name.startswith(".")]
-            audio = (name for name in files if _has_extension(name, _AUDIO_EXTENSIONS))
+            audio = (name for name in files if _has_extension(name, AUDIO_EXTENSIONS))
             found += [os.path.relpath(os.path.join(parent, name), folder) for name in audio]  # noqa: PTH118
     return sorted(place for place in found if place not in named and not place.startswith("."))
 

@@ -95,6 +95,8 @@ def _read_delimited(name: str, content: bytes, delimiters: str) -> pd.DataFrame:
                 rows.append(cells)
     except csv.Error as cause:
         raise TableError(f"{name}, row {number + 1}: a quoted cell is not closed as it should be ({cause}).") from cause
+    if not rows:
+        raise TableError(f"{name} has no rows.")
     header = rows[0]
     wrong = [f"row {n}: {len(row)}" for n, row in zip(numbers, rows, strict=True) if len(row) != len(header)]
     if wrong:

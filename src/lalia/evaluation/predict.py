@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from lalia.errors import AudioError, CacheError, ConfigError, list_some
 from lalia.evaluation.ensemble import average_scores, find_members
 from lalia.evaluation.predictions import reach_column
 from lalia.files import replacing
+from lalia.limits import Limits
 from lalia.model.rater import SpeechRater
 from lalia.model.saved_rater import find_rater
 from lalia.processes import Processes
@@ -105,7 +107,12 @@ def predict(
 
 
 def predict_files(
-    run: str | Path, recordings: pd.DataFrame, out: str | Path, *, progress: Progress | None = None
+    run: str | Path,
+    recordings: pd.DataFrame,
+    out: str | Path,
+    *,
+    limits: Limits = Limits(),  # noqa: B008
+    progress: Progress | None = None,
 ) -> dict[str, str]:
     """Rate recordings with a saved rater and write the scores as CSV.
 
@@ -113,6 +120,7 @@ def predict_files(
         run: the folder of a run, or of a saved rater; of all folds, the mean of their raters is written.
         recordings: columns ``recording`` and ``path``.
         out: the file to write; it appears complete or not at all.
+        limits: what the files may be. Those of the run do not count: it may be a stranger's.
         progress: is told of each recording.
 
     Returns:
@@ -128,6 +136,7 @@ def predict_files(
     scan = _Scan()
     for member in find_members(Path(run)):
         rater = load_rater(member).to("cuda" if torch.cuda.is_available() else "cpu")
+        rater.preprocessing = replace(rater.preprocessing, limits=limits)
         scanned = scan.of(rater, recordings, progress)
         bad = scanned[scanned["problem"] != ""]
         if len(bad) == len(recordings):

@@ -6,16 +6,19 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+from torch import nn
 
 from lalia.errors import EncoderError, RaterError
 from lalia.model.adapt import adapt_frozen
 from lalia.model.adapters import add_again
 from lalia.model.encoders.base import SpeechEncoder
+from lalia.model.encoders.from_config import describe_size
 from lalia.model.encoders.load import build_from_architecture, load_encoder
 from lalia.model.heads import build_head
 from lalia.model.layer_mix import build_layer_mix
 from lalia.model.pooling import build_pooling
-from lalia.model.saved_rater import RaterConfig
+from lalia.model.saved_rater import WEIGHTS_FILE, RaterConfig
+from lalia.model.untrusted import count_stored, find_too_large
 
 R = TypeVar("R")
 
@@ -35,24 +38,18 @@ def rebuild(make: Callable[..., R], config: RaterConfig, folder: Path, encoder: 
     try:
         # the weights are random until the saved ones are read: leave the caller's random state as it was
         with torch.random.fork_rng(devices=[]):
+            n_stored = count_stored([folder / WEIGHTS_FILE])
             if encoder is None:
+                _check_size(describe_size(asdict(config.encoder)), n_stored)
                 encoder = build_from_architecture(asdict(config.encoder))
             adapt_frozen(encoder)
             add_again(encoder, config.adaptation)
             encoder.changed = frozenset(config.changed)
-            width = build_layer_mix(config.layers, n_blocks=encoder.n_blocks, width=encoder.width).out_width
-            pooling = build_pooling(**config.pooling, width=width)
-            head = build_head(
-                **config.head,
-                width=pooling.out_width,
-                frame_width=width,
-                n_traits=len(config.traits),
-                scale=config.scale,
-            )
-            n_outputs = len(config.traits) * len(config.raters)
-            rater_heads = config.rater_heads and build_head(
-                **config.rater_heads, width=pooling.out_width, n_traits=n_outputs, scale=config.scale
-            )
+            # first without memory for them
+            with torch.device("meta"):
+                sketch = _build_parts(config, encoder)
+            _check_size(sum(each.numel() for part in sketch if part for each in part.parameters()), n_stored)
+            pooling, head, rater_heads = _build_parts(config, encoder)
             return make(
                 encoder,
                 layers=config.layers,
@@ -64,7 +61,7 @@ def rebuild(make: Callable[..., R], config: RaterConfig, folder: Path, encoder: 
                 thresholds=config.thresholds,
                 calibrations=config.calibrations,
                 abstentions=config.abstentions,
-                rater_heads=rater_heads or None,
+                rater_heads=rater_heads,
                 raters=config.raters,
             )
     except (
@@ -74,6 +71,32 @@ def rebuild(make: Callable[..., R], config: RaterConfig, folder: Path, encoder: 
         RuntimeError,
     ) as cause:  # a ModelError is a ValueError, torch's are RuntimeErrors
         raise RaterError(f"The rater in '{folder}' cannot be built: {cause}") from cause
+
+
+def _build_parts(config: RaterConfig, encoder: SpeechEncoder) -> tuple[nn.Module, nn.Module, nn.Module | None]:
+    width = build_layer_mix(config.layers, n_blocks=encoder.n_blocks, width=encoder.width).out_width
+    pooling = build_pooling(**config.pooling, width=width)
+    head = build_head(
+        **config.head,
+        width=pooling.out_width,
+        frame_width=width,
+        n_traits=len(config.traits),
+        scale=config.scale,
+    )
+    if not config.rater_heads:
+        return pooling, head, None
+    n_outputs = len(config.traits) * len(config.raters)
+    return (
+        pooling,
+        head,
+        build_head(**config.rater_heads, width=pooling.out_width, n_traits=n_outputs, scale=config.scale),
+    )
+
+
+def _check_size(n_described: int, n_stored: int) -> None:
+    too_large = find_too_large(n_described, n_stored)
+    if too_large is not None:
+        raise RaterError(too_large)
 
 
 def load_base(config: RaterConfig, folder: Path) -> SpeechEncoder:

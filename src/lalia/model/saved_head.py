@@ -1,6 +1,5 @@
 """A saved head: all that stands on an encoder's frames, alone in a folder or as part of a saved rater."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from lalia.errors import RaterError
 from lalia.model.saved_rater import CONFIG_FILE, find_rater, read_config, read_weights, write_folder
+from lalia.model.untrusted import find_code, find_excess, read_json_object
 from lalia.scale import Scale
 
 PREFIXES = ("pooling.", "head.")
@@ -87,13 +87,15 @@ def read_head(folder: Path) -> SavedHead:
 
 def _read_alone(path: Path) -> HeadConfig | None:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json_object(path)
     except (OSError, ValueError):
         # whatever is wrong with it, the reader of a rater says so
         return None
-    if not isinstance(values, dict) or values.get("format") != "head-1":
+    if values.get("format") != "head-1":
         return None
     try:
+        if (wrong := find_code(values) or find_excess(values)) is not None:
+            raise RaterError(f"'{path}' is not that of a head: {wrong}.")
         return HeadConfig.model_validate(values)
     except ValidationError as cause:
         problems = [f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in cause.errors()]

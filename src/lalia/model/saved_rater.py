@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -18,6 +18,7 @@ from lalia.data.audio import Preprocessing
 from lalia.errors import RaterError, list_some
 from lalia.model.decisions import Abstention, Calibration
 from lalia.model.encoders.base import EncoderSource
+from lalia.model.untrusted import find_code, find_excess, read_json_object
 from lalia.scale import Scale
 
 FORMAT: Final = 1
@@ -70,6 +71,18 @@ class RaterConfig(BaseModel):
     """The lowest depth of the encoder that was trained; one above the last depth if none was."""
     weights_sha256: str
     """The hash of all weights; ``model.safetensors`` carries it too, so that a mixed pair of files is noticed."""
+
+    @field_validator("preprocessing", mode="before")
+    @classmethod
+    def _without_limits(cls, value: object) -> object:
+        # what may be opened is for those to say who open it, not for those who made the rater
+        if isinstance(value, Mapping) and "limits" in value:
+            raise ValueError("a rater sets no limits")
+        return value
+
+    @field_serializer("preprocessing")
+    def _describe(self, value: Preprocessing) -> dict[str, Any]:
+        return value.describe()
 
 
 def hash_weights(weights: Mapping[str, Tensor]) -> str:
@@ -131,10 +144,10 @@ def holds_rater(folder: Path) -> bool:
     if not path.is_file():
         return (folder / "model" / CONFIG_FILE).is_file()
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json_object(path)
     except (OSError, ValueError):
         return False
-    return isinstance(values, dict) and "format" in values and "model_type" not in values
+    return "format" in values and "model_type" not in values
 
 
 def find_rater(folder: Path) -> Path:
@@ -166,11 +179,8 @@ def read_config(folder: Path) -> RaterConfig:
         RaterError: if it is no JSON, of another format, or lacks, misnames or misuses a key; all problems are listed.
     """
     path = folder / CONFIG_FILE
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as cause:
-        raise RaterError(f"Cannot read '{path}': {cause}. Save the rater again.") from cause
-    if not isinstance(values, dict) or "format" not in values:
+    values = _read_object(path)
+    if "format" not in values:
         raise RaterError(f"'{path}' does not describe a rater of lalia: it has no key 'format'.")
     if str(values["format"]).startswith("head-"):
         raise RaterError(f"'{folder}' holds a head alone, without an encoder. Give it as model.head_from.")
@@ -184,6 +194,20 @@ def read_config(folder: Path) -> RaterConfig:
     except ValidationError as cause:
         problems = [f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in cause.errors()]
         raise RaterError(f"'{path}' cannot be used: {'; '.join(problems)}. Save the rater again.") from cause
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """Read a config, in which nothing names code to import or is of a size that no model has."""
+    try:
+        values = read_json_object(path)
+    except (OSError, ValueError) as cause:
+        raise RaterError(f"Cannot read '{path}': {cause}. Save the rater again.") from cause
+    code, excess = find_code(values), find_excess(values)
+    if code is not None:
+        raise RaterError(f"'{path}' brings its own code ({code}), which lalia does not run.")
+    if excess is not None:
+        raise RaterError(f"'{path}' is not that of a rater. {excess}.")
+    return values
 
 
 def read_weights(folder: Path, config: Any) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Union
 
 from pydantic import Field, field_validator, model_validator
 
+from lalia.limits import Limits
 from lalia.scale import Scale
 from lalia.settings.base import (
     Count,
@@ -100,6 +101,8 @@ class DataSettings(Settings):
     """A column pattern such as ``"{trait}_r{rater}"``, a long table's columns, or null for one column per trait."""
     combine: Literal["median", "mean", "majority"] = "median"
     """How several raters' ratings become one."""
+    follow_links: bool = False
+    """Whether symbolic links in the folder of the recordings may lead out of it."""
     unreadable: Literal["stop", "drop"] = "stop"
     """Missing or unreadable audio: stop and list it, or drop it with its reason."""
 
@@ -193,6 +196,35 @@ SplitSettings = Annotated[
 # --- audio ------------------------------------------------------------------------------------------------------------
 
 
+class LimitSettings(Settings):
+    """What is refused of an audio file, so that a broken or hostile one costs nothing but itself."""
+
+    max_seconds: Positive = Limits.max_seconds
+    """The longest recording; above 48 kHz, as many samples as that has at 48 kHz."""
+    min_rate_hz: Count = Limits.min_rate_hz
+    """The lowest sample rate."""
+    max_rate_hz: Count = Limits.max_rate_hz
+    """The highest sample rate."""
+    max_channels: Count = Limits.max_channels
+    """The most channels."""
+    max_gb: Positive = Limits.max_gb
+    """The largest file, in units of 10^9 bytes."""
+    timeout_seconds: Positive = Limits.timeout_seconds
+    """Decoding a file may take this long, and a tenth of what has been decoded of it."""
+    memory_gb: Positive = Limits.memory_gb
+    """Decoding a file may take this much memory, in units of 10^9 bytes."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "LimitSettings":
+        if self.min_rate_hz > self.max_rate_hz:
+            raise ValueError("min_rate_hz must not be more than max_rate_hz")
+        return self
+
+    def build(self) -> Limits:
+        """Return them as what decodes takes them."""
+        return Limits(**self.model_dump())
+
+
 class AudioSettings(Settings):
     """From file to waveform."""
 
@@ -204,6 +236,7 @@ class AudioSettings(Settings):
     """A longer recording is encoded in windows of this length and pooled as one."""
     hop_seconds: Positive = 30.0
     """From the start of one window to the next, at most a window."""
+    limits: LimitSettings = LimitSettings()
 
     @model_validator(mode="after")
     def _check(self) -> "AudioSettings":

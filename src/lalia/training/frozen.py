@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
@@ -50,7 +50,7 @@ class FrozenPart(ABC):
             view: how it is augmented, as JSON; None for the recording as it is.
         """
         common = {
-            "preprocessing": asdict(self.preprocessing),
+            "preprocessing": self.preprocessing.describe(),
             "dtype": self.dtype,
             "audio": audio,
             **({} if view is None else {"view": view}),
@@ -62,7 +62,7 @@ class FrozenPart(ABC):
         """What two raters have alike whose frozen part is computed once for both, whatever the recordings."""
         return content_key(
             encoder=list(self.fingerprints),
-            preprocessing=asdict(self.preprocessing),
+            preprocessing=self.preprocessing.describe(),
             dtype=self.dtype,
             **self._described(),
         )

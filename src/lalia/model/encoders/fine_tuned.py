@@ -11,8 +11,9 @@ from lalia.errors import RaterError
 from lalia.model.adapters import add_again, merge_adapters
 from lalia.model.encoders.base import SpeechEncoder
 from lalia.model.encoders.families import find_family
-from lalia.model.encoders.from_config import build_from_architecture, check_context
+from lalia.model.encoders.from_config import build_from_architecture, check_context, describe_size
 from lalia.model.saved_rater import RaterConfig, check_weights, find_rater, read_config, read_weights
+from lalia.model.untrusted import find_too_large
 
 
 def read_fine_tuned(
@@ -62,6 +63,10 @@ def build_saved_encoder(
             f"The rater in '{folder}' was saved without the weights of its encoder {config.encoder.name}. Give that"
             " encoder, or train the run with model.save_encoder true."
         )
+    described, stored = describe_size(asdict(config.encoder)), sum(each.numel() for each in weights.values())
+    too_large = find_too_large(described, stored)
+    if too_large is not None:
+        raise RaterError(f"The rater in '{folder}' cannot be built: {too_large}")
     encoder = build_from_architecture(asdict(config.encoder))
     add_again(encoder, config.adaptation)
     own = {name.removeprefix("encoder."): values for name, values in weights.items() if name.startswith("encoder.")}

@@ -123,6 +123,31 @@ def make_modules(family: Family, config: Any, origin: str) -> Any:
         raise EncoderError(f"{origin}: the encoder's config cannot be used. {error}") from error
 
 
+def count_numbers(family: Family, config: Any, origin: str) -> int:
+    """Return how many numbers the modules of a config hold, without taking memory for them.
+
+    Raises:
+        EncoderError: if the sizes in the config do not fit together.
+    """
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        model = make_modules(family, config, origin)
+    return sum(each.numel() for each in (*model.parameters(), *model.buffers()))
+
+
+def describe_size(source: Mapping[str, Any]) -> int:
+    """Return how many numbers the encoder holds that a saved rater describes, without taking memory for them.
+
+    Args:
+        source: as for ``build_from_architecture``.
+
+    Raises:
+        EncoderError: if the architecture is not one of lalia's families, or its sizes do not fit together.
+    """
+    origin = f"Encoder '{source['name']}'"
+    family = find_family(source["family"], origin)
+    return count_numbers(family, make_config(family, source["architecture"], origin), origin)
+
+
 def build_from_architecture(source: Mapping[str, Any]) -> SpeechEncoder:
     """Build the encoder that a saved rater describes; its weights are NaN until the rater's are read into it.
 

@@ -1,6 +1,5 @@
 """From an encoder's name to a folder with its config and weights, local or downloaded."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any, NamedTuple
 
 from lalia.errors import EncoderError, list_some
 from lalia.model.encoders.download import PICKLED, SAFETENSORS, downloaded, holds, list_repository
+from lalia.model.untrusted import read_json_object
 
 _TOKENIZER_FILES = (
     "tokenizer.json",
@@ -91,12 +91,9 @@ def read_json(path: Path) -> dict[str, Any]:
         EncoderError: if it is not one.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        return read_json_object(path)
     except (OSError, ValueError) as error:
-        raise EncoderError(f"'{path}' cannot be read as JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise EncoderError(f"'{path}' holds no JSON object.")
-    return values
+        raise EncoderError(f"'{path}' cannot be read as JSON: {error}.") from error
 
 
 def _check_files(name: str, folder: Path, files: list[str]) -> None:

@@ -12,12 +12,20 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
+from lalia.data.safe_paths import why_unsafe
 from lalia.errors import EncoderError, list_some
 from lalia.model.encoders.base import EncoderSource, SpeechEncoder
 from lalia.model.encoders.clip_features import NAME_KEY, read_features
 from lalia.model.encoders.families import FAMILIES, Family, find_family
-from lalia.model.encoders.from_config import check_context, describe_config, make_config, takes_waveform
+from lalia.model.encoders.from_config import (
+    check_context,
+    count_numbers,
+    describe_config,
+    make_config,
+    takes_waveform,
+)
 from lalia.model.encoders.locate import Checkpoint, read_json
+from lalia.model.untrusted import count_stored, find_code, find_excess, find_too_large
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +50,7 @@ def read_checkpoint(
     """
     origin = f"Encoder '{checkpoint.name}'"
     values = read_json(checkpoint.folder / "config.json")
-    _refuse_code(values, "config.json", origin)
+    _check_config(values, "config.json", origin)
     architecture = values.get("model_type")
     if architecture is None:
         raise EncoderError(
@@ -50,8 +58,9 @@ def read_checkpoint(
         )
     family = find_family(architecture, origin)
     config = make_config(family, values, origin)
+    _check_size(checkpoint, family, config, origin)
     preprocessor = _read_preprocessor(checkpoint)
-    _refuse_code(preprocessor, "preprocessor_config.json", origin)
+    _check_config(preprocessor, "preprocessor_config.json", origin)
     source = EncoderSource(
         family=family.name,
         name=checkpoint.name,
@@ -85,14 +94,14 @@ def _choose_features(family: Family, config: Any, preprocessor: dict[str, Any] |
     return read_features({**given, **demanded}, origin)
 
 
-def _refuse_code(values: Any, file: str, origin: str) -> None:
-    """Refuse a config in which a key, at whatever depth, names code to import."""
-    if isinstance(values, dict):
-        if "auto_map" in values:
-            raise EncoderError(f"{origin} brings its own code (auto_map in {file}), which lalia does not run.")
-        values = list(values.values())
-    for value in values if isinstance(values, list) else ():
-        _refuse_code(value, file, origin)
+def _check_config(values: Any, file: str, origin: str) -> None:
+    """Refuse a config in which a key, at whatever depth, names code to import, or is beyond any model's size."""
+    code = find_code(values)
+    if code is not None:
+        raise EncoderError(f"{origin} brings its own code ({code} in {file}), which lalia does not run.")
+    excess = find_excess(values)
+    if excess is not None:
+        raise EncoderError(f"{origin}: {file} is not that of a speech model. {excess}.")
 
 
 def _read_preprocessor(checkpoint: Checkpoint) -> dict[str, Any] | None:
@@ -176,19 +185,44 @@ def _choose_unexpected(keys: Iterable[str], all_keys: Iterable[str], model: nn.M
     return sorted(key for key in own if key.partition(".")[0] in modules)
 
 
+def _check_size(checkpoint: Checkpoint, family: Family, config: Any, origin: str) -> None:
+    """Refuse a config that describes a model far larger than its weights, before memory is taken for it."""
+    try:
+        n_stored = count_stored(_weight_files(checkpoint.folder, origin))
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
+        if isinstance(error, EncoderError):
+            raise
+        raise EncoderError(f"{origin}: the weights cannot be read. {error}") from error
+    too_large = find_too_large(count_numbers(family, config, origin), n_stored)
+    if too_large is not None:
+        raise EncoderError(f"{origin}: {too_large}. Get it again from where it comes from.")
+
+
+def _weight_files(folder: Path, origin: str) -> list[Path]:
+    """Return the files of a checkpoint's weights, in the order in which transformers looks for them."""
+    for stem in ("model.safetensors", "pytorch_model.bin"):
+        if (folder / stem).is_file():
+            return [folder / stem]
+        index = folder / f"{stem}.index.json"
+        if index.is_file():
+            names = sorted({str(name) for name in read_json(index).get("weight_map", {}).values()})
+            unsafe = [name for name in names if why_unsafe(name, "flat") is not None]
+            if unsafe:
+                raise EncoderError(f"{origin}: {index.name} names files outside its folder ({list_some(unsafe)}).")
+            return [folder / name for name in names]
+    return []
+
+
 def _list_keys(folder: Path) -> list[str]:
     """Return the names of all weights in a checkpoint, without reading the weights."""
-    # in the order in which transformers looks for them
-    whole, pickled = folder / "model.safetensors", folder / "pytorch_model.bin"
-    if whole.is_file():
-        with safe_open(whole, framework="pt") as file:
-            return list(file.keys())
-    for index in (Path(f"{whole}.index.json"), pickled, Path(f"{pickled}.index.json")):
-        if index.is_file() and index != pickled:
-            return list(read_json(index).get("weight_map", {}))
-        if index.is_file():
-            return list(torch.load(pickled, map_location="meta", weights_only=True))
-    return []
+    names: list[str] = []
+    for path in _weight_files(folder, ""):
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                names += file.keys()
+        else:
+            names += torch.load(path, map_location="meta", weights_only=True)
+    return names
 
 
 def _refuse_unfit(missing: list[str], unexpected: list[str], origin: str) -> None:
