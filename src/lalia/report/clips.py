@@ -11,7 +11,8 @@ import pandas as pd
 import soundfile
 import soxr
 
-from lalia.data.audio import Waveform, read_audio
+from lalia.data.audio import read_audio
+from lalia.data.decoding import Waveform
 from lalia.data.table import read_table
 from lalia.errors import DataError
 from lalia.report.contents import Contents
@@ -94,8 +95,8 @@ def _cut(rows: pd.DataFrame, recording: str, path: str | None, hashes: Mapping[s
 def _clip(rows: pd.DataFrame, recording: str, source: str, seconds: float, reason: str) -> Clip:
     found = rows[rows["recording"] == recording]
     said = tuple(
-        f"{row.trait}: rated {format_number(row.rating)}, model {format_number(row.answer)}"
-        for row in found.itertuples()
+        f"{trait}: rated {format_number(rating)}, model {format_number(answer)}"
+        for trait, rating, answer in zip(found["trait"], found["rating"], found["answer"], strict=True)
     )
     return Clip(str(found["name"].iloc[0]), source, seconds, reason, said)
 

@@ -72,6 +72,8 @@ def plot_headline(rows: Sequence[Comparison], *, label: str, limits: tuple[float
         if all(estimate.value is None for estimate in row[1:]):
             axes.text(0, place, "undefined", transform=axes.get_yaxis_transform(), va="center", color=QUIET, bbox=box)
     axes.set(xlim=limits, ylim=(len(rows) - 0.6, -0.75), xlabel=label, yticks=[])
+    # short numbers, which the narrow margins do not cut off
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.4g}".replace("-", "\u2212"))
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
     add_legend(axes, columns=4)

@@ -46,8 +46,8 @@ def plot_bland_altman(
         look = "-" if name == "bias" else (0, (4, 2))
         axes.axhline(estimate.value, color=ORANGE, linewidth=1.4, linestyle=look, label=name or None)
     for number, value in enumerate(raters or ()):
-        name = None if number else "raters"
-        axes.axhline(value, color=GREEN, linewidth=1.4, linestyle=(0, (1, 1.5)), label=name)
+        name_once = None if number else "raters"
+        axes.axhline(value, color=GREEN, linewidth=1.4, linestyle=(0, (1, 1.5)), label=name_once)
     axes.set(xlabel="mean of rating and score", ylabel="score - rating")
     axes.grid(axis="y")
     add_legend(axes)
@@ -77,6 +77,8 @@ def plot_groups(
             axes.plot([estimate.low, estimate.high], [place, place], color=BLUE, linewidth=2.0)
         axes.plot([estimate.value], [place], linestyle="", marker="o", markersize=5.5, color=BLUE, clip_on=False)
     axes.set(xlim=limits, ylim=(len(rows) - 0.6, -0.75), xlabel=label, yticks=[])
+    # short numbers, which the narrow margins do not cut off
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.4g}".replace("-", "\u2212"))
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
     return figure

@@ -68,8 +68,8 @@ def draw_headline(contents: Contents, unit: str) -> list[Picture]:
         figure = figures.plot_headline(rows, label=name_metric(metric), limits=(lowest, limits[1]), chance=chance)
         how = (
             "Farther to the right is better; the dashed line is guessing. The blue bar is the interval of the model: "
-            "where it reaches an orange diamond, the model may know no more than how long the recording is, at a purple "
-            "triangle no more than the covariates. The green line is what a rater reaches."
+            "where it reaches an orange diamond, the model may know no more than how long the recording is, at a "
+            "purple triangle no more than the covariates. The green line is what a rater reaches."
         )
         alternative = f"{title}. " + "; ".join(_say(row) for row in rows)
         pictures.append(make_picture(figure, f"headline-{unit}-{metric}", title, how, alternative))
@@ -115,7 +115,7 @@ def draw_levels(contents: Contents) -> list[Picture]:
                 counts[f"{trait}, {part}"] = [by_level.get(level, 0) for level in contents.scale.levels]
     if not counts:
         return []
-    how = "A bar is a trait in a part; the darker a piece, the higher the level. Pieces of a colour should be in each part."
+    how = "A bar is a trait in a part; the darker a piece, the higher the level. Each part should have every shade."
     figure = plot_levels(counts, contents.level_names)
     said = "; ".join(f"{name}: {', '.join(map(str, row))}" for name, row in counts.items())
     title = "Ratings per level and part"

@@ -31,7 +31,9 @@ _RISKS = {"coverage": "decided", "risk": "wrong among them", "risk_without": "wr
 
 def build_chance(contents: Contents) -> Table:
     """Return the metrics of speakers beside what dealing the ratings out at random gives, a row per trait."""
-    tree, notes, rows = contents.metrics.get(contents.part, {}).get("chance") or {}, [], []
+    tree = contents.metrics.get(contents.part, {}).get("chance") or {}
+    notes: list[str] = []
+    rows = []
     for trait in contents.traits:
         cells: list[Cell] = []
         for metric in _CHANCE:
@@ -49,7 +51,8 @@ def build_chance(contents: Contents) -> Table:
 
 def build_reliability(contents: Contents) -> Table:
     """Return how well the raters agree, a row per trait."""
-    tree, notes = contents.metrics.get(contents.part, {}).get("reliability") or {}, list[str]()
+    tree = contents.metrics.get(contents.part, {}).get("reliability") or {}
+    notes: list[str] = []
     rows = [
         Row(trait, read_cells(tree[trait], tuple(_RELIABILITY), notes)) for trait in contents.traits if trait in tree
     ]
@@ -58,7 +61,9 @@ def build_reliability(contents: Contents) -> Table:
 
 def build_tasks(contents: Contents) -> Table:
     """Return the headline metrics of the recordings of each speech task: a group per trait, the mean first."""
-    tasks, notes, groups = contents.metrics.get(contents.part, {}).get("tasks") or {}, list[str](), []
+    tasks = contents.metrics.get(contents.part, {}).get("tasks") or {}
+    notes: list[str] = []
+    groups = []
     for trait in (None, *contents.traits):
         rows = []
         for task, tree in tasks.items():
@@ -135,7 +140,9 @@ def build_learning_curve(contents: Contents) -> Table:
 
 def build_abstention(contents: Contents) -> Table:
     """Return how many recordings are decided and how many of these wrongly, and between which probabilities not."""
-    tree, notes, rows = contents.metrics.get(contents.part, {}).get("abstention") or {}, list[str](), []
+    tree = contents.metrics.get(contents.part, {}).get("abstention") or {}
+    notes: list[str] = []
+    rows = []
     rules = contents.manifest.get("decisions") or {}
     for trait in contents.traits:
         if trait in tree:

@@ -65,6 +65,7 @@ def describe(contents: Contents, pictures: Mapping[str, list[Picture]]) -> dict[
 
 
 def describe_checklist(rows: Sequence[checklist.Row]) -> dict[str, Any]:
+    """Return what the page shows of the checklists."""
     lists = [
         {"name": one.name, "source": one.source, "rows": [row for row in rows if row.list == one.name]}
         for one in load_lists()

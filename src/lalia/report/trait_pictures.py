@@ -101,8 +101,7 @@ def _draw_presence(contents: Contents, trait: str, metrics: Metrics, raters: Met
         "below it the model says too much. Bars are 95 % intervals over speakers, the ticks below single recordings, "
         "the orange line is the threshold in use."
     )
-    named = ("calibration_intercept", "calibration_slope", "calibration_error", "brier")
-    yield "calibration", "Calibration", figure, how, named
+    yield "calibration", "Calibration", figure, how, ("calibration_intercept", "calibration_slope", "brier")
 
 
 def _draw_levels(contents: Contents, trait: str, metrics: Metrics, raters: Metrics) -> _Drawn:
@@ -146,16 +145,16 @@ def _draw_abstention(contents: Contents, trait: str, metrics: Metrics, raters: M
     figure = plot_coverage(coverage, risk, band=band, operating_point=_pair(found, "coverage", "risk"))
     how = (
         "How many decisions are wrong, the more recordings are decided, the surest first. A line that rises means that "
-        "the model knows when it does not know. The orange dot is the rule in use; 95 % of the curves of drawn speakers "
-        "lie in the band."
+        "the model knows when it does not know. The orange dot is the rule in use; 95 % of the curves of drawn "
+        "speakers lie in the band."
     )
     yield "coverage", "Coverage and risk", figure, how, ()
 
 
 def _pair(metrics: Metrics, first: str, second: str) -> tuple[float, float] | None:
     """Return the values of two metrics where both are defined."""
-    values = [metrics.get(name, {}).get("value") for name in (first, second)]
-    return None if None in values else (values[0], values[1])
+    one, other = (metrics.get(name, {}).get("value") for name in (first, second))
+    return None if one is None or other is None else (one, other)
 
 
 def _say(name: str, metric: Mapping[str, Any]) -> str:
