@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from lalia.report.canvas import WIDE, add_legend, begin_figure, shorten
 from lalia.report.figures import Estimate
-from lalia.report.svg import BLUE, GREEN, INK, ORANGE, QUIET, drawn
+from lalia.report.svg import BLUE, GREEN, INK, ORANGE, PAPER, QUIET, drawn
 
 _MOST_POINTS = 2000
 
@@ -66,11 +66,12 @@ def plot_groups(
         whole: the metric of all speakers together; a dashed line.
         limits: of the horizontal axis.
     """
-    figure, axes = begin_figure(0.62 + 0.34 * len(rows), width=WIDE, left=0.1)
+    figure, axes = begin_figure(0.62 + 0.4 * len(rows), width=WIDE, left=0.1)
     if whole is not None:
         axes.axvline(whole, color=QUIET, linewidth=1.0, linestyle=(0, (3, 3)))
     for place, (name, estimate) in enumerate(rows):
-        axes.text(0, place - 0.22, shorten(name), transform=axes.get_yaxis_transform(), fontsize=8.0)
+        box = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.0}
+        axes.text(0, place - 0.28, shorten(name), transform=axes.get_yaxis_transform(), fontsize=8.5, bbox=box)
         if estimate.value is None:
             continue
         if estimate.low is not None and estimate.high is not None:

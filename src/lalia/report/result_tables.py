@@ -25,6 +25,7 @@ _RELIABILITY = {
     "icc_a1": "ICC of one rater",
     "icc_ak": "ICC of their mean",
 }
+_SPECTRUM = "acoustic"
 _GROUP_METRICS = ("auc", "balanced_accuracy", "spearman", "mae")
 _RISKS = {"coverage": "decided", "risk": "wrong among them", "risk_without": "wrong if all were decided"}
 
@@ -103,18 +104,23 @@ def build_groups(contents: Contents) -> Table:
 
 
 def build_confounds(contents: Contents) -> Table:
-    """Return what is reached without hearing speech: the baselines of the run, the mean of the traits first."""
+    """Return the model beside the best that hears no speech and beside the average spectrum: a group per metric."""
     notes: list[str] = []
     groups = []
-    sources = [source for source in contents.sources if source != "raters"]
-    for trait in (None, *contents.traits):
-        found = {source: contents.metrics_of(source, "recording", trait) for source in sources}
-        rows = [
-            Row(name_source(source), read_cells(found[source], _CHANCE, notes)) for source in sources if found[source]
-        ]
-        if len(rows) > 1:
-            groups.append(Group(MEAN if trait is None else trait, rows))
-    return Table([name_metric(metric) for metric in _CHANCE], groups, notes)
+    deaf = [source for source in contents.sources if source not in ("model", "raters", _SPECTRUM)]
+    for metric in _CHANCE:
+        rows = []
+        for trait in (None, *contents.traits):
+            found = {one: contents.metrics_of(one, "recording", trait).get(metric) for one in contents.sources}
+            known = {one: each for one in deaf if (each := found[one]) is not None and each["value"] is not None}
+            if found["model"] is not None and known:
+                best = max(known, key=lambda one: float(known[one]["value"]))
+                cells = [read_cell(found["model"], notes), read_cell(known[best], notes), Cell(name_source(best))]
+                spectrum = read_cell(found.get(_SPECTRUM), notes)
+                rows.append(Row(MEAN if trait is None else trait, [*cells, spectrum]))
+        if rows:
+            groups.append(Group(name_metric(metric), rows))
+    return Table(["model", "best without listening", "which", name_source(_SPECTRUM)], groups, notes)
 
 
 def build_probes(contents: Contents) -> Table:

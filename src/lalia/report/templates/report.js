@@ -83,6 +83,14 @@
     });
   };
 
+  // paper shows what is folded away
+  addEventListener("beforeprint", () => {
+    for (const details of document.querySelectorAll("details:not([open])")) {
+      details.open = true;
+      addEventListener("afterprint", () => (details.open = false), { once: true });
+    }
+  });
+
   for (const table of document.querySelectorAll("table[data-tools]")) {
     addSorting(table);
     addFilter(table, table.closest(".scroll"));
