@@ -87,8 +87,8 @@ def test_headline_draws_what_is_defined_and_says_what_is_not() -> None:
     ]
     figure = plot_headline(rows, label="AUC", limits=(0.4, 1.0), chance=0.5)
     assert points(figure, "model") == [(0.8, 0.0)]
-    assert points(figure, "duration alone") == [(0.6, 0.0)]
-    assert points(figure, "between raters") == [(0.95, 0.0)]
+    assert points(figure, "duration") == [(0.6, 0.0)]
+    assert points(figure, "raters") == [(0.95, 0.0)]
     assert texts(figure).count("undefined") == 1
 
 

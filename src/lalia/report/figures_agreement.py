@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from lalia.report.canvas import WIDE, add_legend, begin_figure, shorten
-from lalia.report.figures import Estimate
+from lalia.report.figures_run import Estimate
 from lalia.report.svg import BLUE, GREEN, INK, ORANGE, PAPER, QUIET, drawn
 
 _MOST_POINTS = 2000
