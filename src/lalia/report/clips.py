@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from lalia.data.table import read_table
 from lalia.errors import DataError
 from lalia.report.contents import Contents
 from lalia.report.tables import format_number
+
+logger = logging.getLogger(__name__)
 
 CLIP_SECONDS = 10.0
 MOST_CLIPS = 10
@@ -54,7 +57,9 @@ def read_clips(folder: Path, contents: Contents, rows: pd.DataFrame) -> list[Cli
     chosen = list(dict.fromkeys(rows["recording"]))[:MOST_CLIPS]
     try:
         table = read_table(contents.settings.data, seed=contents.settings.seed)
-    except (DataError, OSError):
+    except (DataError, OSError) as cause:
+        # not on the page: the reason names places
+        logger.warning("The report has no audio: %s", cause)
         return [_clip(rows, recording, "", 0.0, "the recordings are not where they were") for recording in chosen]
     paths = dict(zip(table.recordings["recording"], table.recordings["path"], strict=True))
     hashes = _read_hashes(folder / "data.csv")

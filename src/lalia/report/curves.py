@@ -104,7 +104,8 @@ def coverage_curve(
     """
     wrong = np.asarray(is_wrong, dtype=bool)
     log_odds = logit(np.clip([*np.asarray(probability, dtype=np.float64), threshold], _SMALLEST, 1 - _SMALLEST))
-    order, ends = _rank(np.abs(log_odds[:-1] - log_odds[-1]))
+    # 0.1 and 0.9 are as far from 0.5, whatever their last digits
+    order, ends = _rank(np.abs(log_odds[:-1] - log_odds[-1]).round(9))
     columns = (wrong[order], np.ones_like(wrong))
     grid = np.linspace(0.05, 1.0, 20)
 
