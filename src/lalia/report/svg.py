@@ -60,6 +60,8 @@ _STYLE: Any = {  # Any: matplotlib types its keys as a literal
     "xtick.labelsize": 8.5,
     "ytick.labelsize": 8.5,
 }
+# of the same widths, and then whatever has no serifs
+_FAMILIES = "'DejaVu Sans', Verdana, sans-serif"
 drawn = mpl.rc_context(_STYLE)
 """Decorates what draws: the style holds inside and matplotlib is as before afterwards."""
 
@@ -78,7 +80,8 @@ def render_svg(figure: Figure, *, salt: str = "lalia") -> str:
         # the reader's fonts draw the text, matplotlib's only measures it
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         canvas.print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return _NOT_XML.sub("\ufffd", buffer.getvalue())
+    document = _NOT_XML.sub("\ufffd", buffer.getvalue())
+    return document.replace("font-family: 'DejaVu Sans'", f"font-family: {_FAMILIES}")
 
 
 def to_svg(figure: Figure, *, prefix: str, alternative: str) -> str:

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 
 from lalia.report.contents import Contents
 from lalia.report.curves import bin_probabilities, coverage_curve, precision_band, roc_band
-from lalia.report.figures_run import plot_confusion, plot_scores
 from lalia.report.figures_agreement import plot_bland_altman
 from lalia.report.figures_presence import plot_calibration, plot_coverage, plot_precision_recall, plot_roc
+from lalia.report.figures_run import plot_confusion, plot_scores
 from lalia.report.pictures import Picture, as_estimate, make_picture
 from lalia.report.tables import format_interval, format_number, name_metric
 
