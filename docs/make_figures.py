@@ -1,4 +1,4 @@
-"""Write the figures of the README: python docs/make_figures.py [RUN]. Without a run, one is trained on the demo's corpus."""
+"""Write the figures of the README: python docs/make_figures.py [RUN]. Without a run, the demo is trained."""
 
 import sys
 import tempfile
