@@ -15,7 +15,7 @@ demo: .venv/.made
 	$(BIN)/lalia demo
 
 test: .venv/.made browser
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not faults"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not faults"
 
 # a real browser for tests/browser, which are skipped without one; never stops the build
 browser:
@@ -26,8 +26,9 @@ browser:
 	    >/dev/null 2>&1 || echo "It could not be installed: the browser tests will be skipped"; \
 	else echo "No chromium: the browser tests will be skipped (apt-get install chromium)"; fi
 
+# long tests, and all of the products of which make test runs a selection
 test-slow: .venv/.made
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 # what happens when training is killed, the disk is full, files are damaged, ...: docs/reliability.md
 faults: .venv/.made

@@ -34,13 +34,17 @@ ORDER = [
     "run_folder",
     "run_lock",
     "resuming",
+    "run_begin",
     "run",
+    "inner_folds",
+    "cross_validation",
+    "terminal",
+    "sweep",
     "push",
     "run_compare",
     "run_probe",
     "run_audit",
     "starter",
-    "terminal",
     "cli",
 ]
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from lalia.errors import LaliaError, Stopped
+from lalia.errors import LaliaError, RunError, Stopped
 from lalia.signals import STOP_SIGNALS
 
 if TYPE_CHECKING:
@@ -134,12 +134,15 @@ def train(
 ) -> None:
     """Do everything up to the report: check, split, train, evaluate."""
     from lalia.config import load_config
+    from lalia.cross_validation import cross_validate
     from lalia.run import train as train_run
+    from lalia.settings import is_cross_validation
     from lalia.terminal import is_first_process, show_progress
 
     settings = load_config(config, overrides or [])
+    train_all = cross_validate if is_cross_validation(settings) else train_run
     with show_progress() as progress:
-        folder = train_run(settings, resume=resume, overwrite=overwrite, allow_change=allow_change, progress=progress)
+        folder = train_all(settings, resume=resume, overwrite=overwrite, allow_change=allow_change, progress=progress)
     if is_first_process():
         _show_result(folder)
 
@@ -162,8 +165,10 @@ def report(run: RunFolder) -> None:
     from lalia.report.page import write_report
     from lalia.run_folder import read_run
 
-    folder, _, _ = read_run(run)
+    folder, _, manifest = read_run(run)
     typer.echo(f"Wrote {write_report(folder)}")
+    if "folds" in manifest:
+        return  # each fold has a rater, and so a card
     card = refresh_card(folder)
     typer.echo("The model card was changed by hand and stays." if card is None else f"Wrote {card}")
 
@@ -247,6 +252,44 @@ def audit(
         result = run_audit(settings, out, progress)
     _show_audit(result)
     typer.echo(f"Wrote {audit_folder(settings, out)}: audit.json, {', '.join(f'{name}.csv' for name in result.tables)}")
+
+
+@app.command()
+def sweep(
+    grid: Annotated[Path, typer.Argument(help="The settings of the sweep, a YAML file.", metavar="GRID.yaml")],
+    out: Annotated[
+        Path | None, typer.Option(help="The folder to write; sweeps/<name of the file> if not given.")
+    ] = None,
+    ray: Annotated[
+        str | None, typer.Option("--ray", help="Run on a Ray cluster: its address, or auto.", metavar="[ADDRESS]")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Train nothing; show the plan and what it costs.")] = False,
+    test: Annotated[
+        bool, typer.Option("--test", help="Score the test part with the winner, once you have done with choosing.")
+    ] = False,
+) -> None:
+    """Train runs that differ in their settings, seeds or folds, and compare them on the validation part."""
+    from lalia.config import load_sweep
+    from lalia.sweep.sweep import evaluate_winner, plan_sweep, run_sweep
+    from lalia.sweep.tables import show_plan, show_standings
+    from lalia.terminal import show_progress
+
+    settings = load_sweep(grid)
+    folder = out or Path("sweeps") / grid.stem
+    if dry_run:
+        with show_progress() as progress:
+            plan = plan_sweep(settings, folder, progress)
+        show_plan(plan)
+        return
+    with show_progress() as progress:
+        result = run_sweep(settings, folder, ray=ray, progress=progress)
+        tested = evaluate_winner(folder, progress) if test else None
+    show_standings(result, settings.metric)
+    typer.echo(f"Report: {folder / 'report.html'}")
+    if tested is not None:
+        _show_result(tested)
+    if result.failed:
+        raise RunError(f"{len(result.failed)} of {len(result.outcomes)} trials failed: {result.failed[0].error}")
 
 
 @app.command()
@@ -493,7 +536,7 @@ def main() -> NoReturn:
     # torch's threads wait by spinning; on a machine that has other work to do, that makes it six times as slow
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        app()
+        app(args=_with_address(sys.argv[1:]))
     except Stopped as stopped:
         _leave(str(stopped), 128 + stopped.signal_number)
     except LaliaError as error:
@@ -505,6 +548,23 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     sys.exit(0)
+
+
+def _with_address(arguments: list[str]) -> list[str]:
+    """Read ``--ray`` alone as ``--ray auto``: an option whose value may be left out is not known to the library.
+
+    Example:
+        >>> _with_address(["sweep", "grid.yaml", "--ray"])
+        ['sweep', 'grid.yaml', '--ray', 'auto']
+        >>> _with_address(["sweep", "--ray", "10.0.0.1:6379", "grid.yaml"])
+        ['sweep', '--ray', '10.0.0.1:6379', 'grid.yaml']
+    """
+    if "--ray" not in arguments:
+        return arguments
+    place = arguments.index("--ray") + 1
+    value = arguments[place] if place < len(arguments) else ""
+    has_address = bool(value) and not value.startswith("-") and not value.endswith((".yaml", ".yml"))
+    return arguments if has_address else [*arguments[:place], "auto", *arguments[place:]]
 
 
 def _leave(message: str, code: int) -> NoReturn:

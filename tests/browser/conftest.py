@@ -39,9 +39,8 @@ def trained(tmp_path_factory):
     """The folder of a run on the built-in corpus whose report has ids and audio."""
     folder = tmp_path_factory.mktemp("browser")
     corpus = write_toy_corpus(folder / "corpus", speakers=12)
-    two = "data.traits=[breathy, slow_rate]"
     shown = ("report={show_ids: true, embed_audio: true}", "decisions.abstain=entropy")
-    return train(quick_settings(corpus, folder / "runs", two, *shown, "model.layers=weighted"))
+    return train(quick_settings(corpus, folder / "runs", *shown, "model.layers=weighted"))
 
 
 @pytest.fixture(scope="session")
