@@ -57,6 +57,13 @@ def test_every_promise_of_reliability_has_its_test_and_every_test_of_faults_its_
     assert of_faults <= {*named}
 
 
+def test_the_figures_of_the_readme_are_those_that_a_command_makes():
+    made = runpy.run_path(str(ROOT / "docs" / "make_figures.py"))["FIGURES"]
+    shown = re.findall(r'<img src="([^"]+)" alt="[^"]{20,}"', (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert shown == [f"docs/figures/{name}.svg" for name in made]
+    assert all("<svg" in (ROOT / path).read_text(encoding="utf-8") for path in shown)
+
+
 def test_every_adaptation_in_the_first_table_can_be_read():
     page = (ROOT / "docs" / "adaptation.md").read_text(encoding="utf-8")
     rows = [cells_of(line) for line in page.split("## Short names")[0].splitlines() if line.startswith("| `")]

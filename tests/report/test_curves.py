@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lalia.measures.discrimination import auc
+from lalia.measures.discrimination import auc, average_precision
 from lalia.report.curves import bin_probabilities, coverage_curve, precision_band, roc_band
 
 
@@ -33,6 +33,12 @@ def test_band_of_the_roc_curve_holds_the_curve_and_its_area():
     assert (band.low <= band.high).all()
     value = float(auc(present, probability))
     assert np.trapezoid(band.low, band.x) < value < np.trapezoid(band.high, band.x)
+
+
+def test_band_of_precision_holds_the_average_precision():
+    present, probability, speakers = many()
+    band = precision_band(present, probability, speakers)
+    assert band.low.mean() < float(average_precision(present, probability)) < band.high.mean()
 
 
 def test_bands_draw_whole_speakers():

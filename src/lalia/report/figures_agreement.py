@@ -11,7 +11,7 @@ from lalia.report.canvas import WIDE, add_legend, begin_figure, shorten
 from lalia.report.figures_run import Estimate
 from lalia.report.svg import BLUE, GREEN, INK, ORANGE, PAPER, QUIET, drawn
 
-_MOST_POINTS = 2000
+_MOST_POINTS = 400
 
 
 @drawn
@@ -26,7 +26,7 @@ def plot_bland_altman(
     """Draw the difference of score and rating over their mean (Bland and Altman, Lancet 1986).
 
     Args:
-        ratings: of the recordings.
+        ratings: of the recordings; of more than 400 every second, third, ... is drawn.
         scores: of the model, on the same scale.
         bias: the mean difference.
         limits: the lower and the upper limit of agreement, between which 95 % of the differences lie.
@@ -34,7 +34,7 @@ def plot_bland_altman(
     """
     rated, scored = np.asarray(ratings, dtype=np.float64), np.asarray(scores, dtype=np.float64)
     figure, axes = begin_figure(2.82, legend=True)
-    step = max(1, len(rated) // _MOST_POINTS)
+    step = -(-len(rated) // _MOST_POINTS) or 1
     means, differences = ((rated + scored) / 2)[::step], (scored - rated)[::step]
     axes.axhline(0.0, color=QUIET, linewidth=0.8)
     axes.plot(means, differences, linestyle="", marker="o", color=BLUE, alpha=0.35, markeredgewidth=0)

@@ -71,8 +71,9 @@ def plot_precision_recall(
     precision, recall, _ = precision_recall_curve(present, np.asarray(probability))
     figure, axes = begin_figure(_HEIGHT)
     draw_guide(axes, [0, 1], [present.mean()] * 2)
-    # the last point, recall 0 with precision 1, is a convention and no threshold
-    axes.plot(recall[:-1], precision[:-1], color=BLUE, drawstyle="steps-pre")
+    # at each sensitivity the strictest threshold that reaches it, as average precision has it; the last point of
+    # scikit-learn, precision 1 at sensitivity 0, is no threshold
+    axes.plot(recall, [*precision[:-1], precision[-2]], color=BLUE, drawstyle="steps-post")
     if operating_point is not None:
         axes.plot(*[[value] for value in operating_point], linestyle="", marker="o", markersize=7.0, color=ORANGE)
     if raters is not None:
@@ -99,7 +100,7 @@ def plot_calibration(bins: Bins, probability: ArrayLike, *, threshold: float | N
         axes.plot([x, x], [low, high], color=BLUE, linewidth=1.2)
     axes.plot(bins.probability, bins.share, color=BLUE, marker="o", markersize=5.0, linewidth=1.0)
     values = np.asarray(probability, dtype=np.float64)
-    axes.vlines(np.unique(values.round(3)), -0.05, -0.02, color=BLUE, linewidth=0.6, alpha=0.6)
+    axes.vlines(np.unique(values.round(2)), -0.05, -0.02, color=BLUE, linewidth=0.6, alpha=0.6)
     _span_shares(axes, "probability of the model", "share with the trait")
     axes.set_ylim(-0.06, 1.02)
     return figure
