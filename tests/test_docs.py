@@ -8,6 +8,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from adaptation_check import ADAPTATIONS
+from lalia.measures.metrics import ALL_METRICS
 from lalia.settings import ADAPT_SHORTHANDS, AdaptSettings
 from toy_encoders import ENCODERS, FAMILIES, make_encoder
 
@@ -62,6 +63,16 @@ def test_the_figures_of_the_readme_are_those_that_a_command_makes():
     shown = re.findall(r'<img src="([^"]+)" alt="[^"]{20,}"', (ROOT / "README.md").read_text(encoding="utf-8"))
     assert shown == [f"docs/figures/{name}.svg" for name in made]
     assert all("<svg" in (ROOT / path).read_text(encoding="utf-8") for path in shown)
+
+
+def test_every_number_of_an_evaluation_is_explained():
+    page = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    explained = set(re.findall(r"`([a-z0-9_]+)`", page))
+    assert not {metric.name for metric in ALL_METRICS} - explained
+    reliability = {"krippendorff_alpha", "pairwise_qwk", "icc_a1", "icc_ak", "intra_rater_qwk", "intra_rater_icc"}
+    assert reliability <= explained
+    for branch in ("baselines", "raters", "reliability", "chance", "decision_curve", "tasks", "thresholds"):
+        assert f'["{branch}"]' in page, branch
 
 
 def test_every_adaptation_in_the_first_table_can_be_read():
