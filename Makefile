@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow faults fuzz check bench bench-quick bench-probe docs format clean
+.PHONY: demo test test-slow faults fuzz check bench bench-quick bench-probe browser figures docs format clean
 
 # the environment is made again when what it should hold changes
 .venv/.made: pyproject.toml constraints.txt
@@ -14,8 +14,17 @@ BIN := .venv/bin
 demo: .venv/.made
 	$(BIN)/lalia demo
 
-test: .venv/.made
+test: .venv/.made browser
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not faults"
+
+# a real browser for tests/browser, which are skipped without one; never stops the build
+browser:
+	@if command -v chromium >/dev/null 2>&1; then echo "Browser tests use $$(command -v chromium)"; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+	  echo "Installing chromium with apt-get for the browser tests"; \
+	  { timeout 120 apt-get update -q && DEBIAN_FRONTEND=noninteractive timeout 300 apt-get install -y -q --no-install-recommends chromium; } \
+	    >/dev/null 2>&1 || echo "It could not be installed: the browser tests will be skipped"; \
+	else echo "No chromium: the browser tests will be skipped (apt-get install chromium)"; fi
 
 # long tests, and all of the products of which make test runs a selection
 test-slow: .venv/.made
@@ -45,6 +54,10 @@ bench-quick: .venv/.made
 # probes of 2,000 recordings with 25 depths of width 1024
 bench-probe: .venv/.made
 	$(BIN)/python -m benchmarks.probe_size
+
+# the figures of the README
+figures: .venv/.made
+	$(BIN)/python docs/make_figures.py
 
 # the pages that are written from the code and from the results of its tests
 docs: .venv/.made

@@ -82,6 +82,13 @@ def test_the_limits_of_audio_are_those_of_the_page():
         assert f"{value:,g}" in shown.replace(" and ", " ")
 
 
+def test_the_figures_of_the_readme_are_those_that_a_command_makes():
+    made = runpy.run_path(str(ROOT / "docs" / "make_figures.py"))["FIGURES"]
+    shown = re.findall(r'<img src="([^"]+)" alt="[^"]{20,}"', (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert shown == [f"docs/figures/{name}.svg" for name in made]
+    assert all("<svg" in (ROOT / path).read_text(encoding="utf-8") for path in shown)
+
+
 def test_every_number_of_an_evaluation_is_explained():
     page = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
     explained = set(re.findall(r"`([a-z0-9_]+)`", page))

@@ -141,7 +141,7 @@ def test_the_readme_shows_every_file_with_a_line():
     there = {
         path.relative_to(SOURCE).as_posix()
         for path in SOURCE.rglob("*")
-        if path.suffix in (".py", ".jinja", ".css", ".yaml") and path.name not in ("__init__.py", "__main__.py")
+        if path.suffix in (".py", ".jinja", ".css", ".js", ".yaml") and path.name not in ("__init__.py", "__main__.py")
     }
     assert shown == there
 

@@ -62,6 +62,7 @@ def make_run(
     """Write the folder of a run as ``lalia train`` leaves it."""
     folder.mkdir()
     names = list(traits)
+    settings["report"] = {"figures": []} | settings.get("report", {})
     data = {"metadata": "/home/anna/metadata.csv", "traits": traits, "exclude": ["train-secret"]}
     save_config(
         RunSettings.model_validate({"data": data, "model": {"encoder": "random:wavlm"}} | settings),

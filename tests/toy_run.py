@@ -14,6 +14,7 @@ QUICK = (
     "model.encoder={random: whisper, layers: 1, width: 16, heads: 2, config: {max_source_positions: 200}}",
     "split={train: 0.5, validation: 0.25, test: 0.25}",
     "train.batch_seconds=20",
+    "report.figures=[]",
     f"data.traits={list(TRAITS)}",
 )
 ALL_TRAITS = f"data.traits={list(voice.TRAITS)}"

@@ -272,7 +272,7 @@ def test_hostile_text_stays_text(tmp_path):
     answers = {str(number): text for number, text in enumerate([EVIL, *formulas], start=2)}
     (run / ANSWERS_FILE).write_text(yaml.safe_dump({CLAIM: answers}))
     page = Page(write_report(run).read_text())
-    assert "script" not in page.tags
+    assert page.tags.count("script") == 1
     text = (run / "checklist.csv").read_text()
     rows = {(row["list"], row["item"]): row for row in read_csv(text)}
     assert rows[CLAIM, "2"]["answer"] == EVIL

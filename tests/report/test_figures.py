@@ -9,14 +9,22 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from lalia.measures.discrimination import average_precision
+from lalia.report.curves import Band, Bins
 from lalia.report.figures import (
     Comparison,
     Estimate,
+    plot_bland_altman,
+    plot_calibration,
     plot_confusion,
+    plot_coverage,
+    plot_groups,
     plot_headline,
     plot_heat_maps,
     plot_history,
     plot_layer_weights,
+    plot_levels,
+    plot_precision_recall,
     plot_roc,
     plot_scores,
 )
@@ -87,8 +95,8 @@ def test_headline_draws_what_is_defined_and_says_what_is_not() -> None:
     ]
     figure = plot_headline(rows, label="AUC", limits=(0.4, 1.0), chance=0.5)
     assert points(figure, "model") == [(0.8, 0.0)]
-    assert points(figure, "duration alone") == [(0.6, 0.0)]
-    assert points(figure, "between raters") == [(0.95, 0.0)]
+    assert points(figure, "duration") == [(0.6, 0.0)]
+    assert points(figure, "raters") == [(0.95, 0.0)]
     assert texts(figure).count("undefined") == 1
 
 
@@ -139,3 +147,84 @@ def test_a_heat_map_shows_every_value_and_frames_the_largest_of_each_row(tmp_pat
     assert [(round(x), round(y)) for x, y in framed] == [(1, 0), (0, 1)]
     write_svg(figure, tmp_path / "map.svg")
     assert ElementTree.parse(tmp_path / "map.svg").getroot().tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_roc_curve_goes_through_the_raters_and_has_its_band():
+    band = Band(np.array([0.0, 1.0]), np.array([0.2, 0.9]), np.array([0.6, 1.0]))
+    axes = plot_roc([0, 1, 0, 1], [0.1, 0.4, 0.6, 0.9], band=band, raters=(0.8, 0.9)).axes[0]
+    (raters,) = [line for line in axes.lines if line.get_label() == "raters"]
+    assert raters.get_xydata().round(9).tolist() == [[0, 0], [0.2, 0.9], [1, 1]]
+    corners = axes.collections[0].get_paths()[0].vertices.tolist()
+    assert [0.0, 0.2] in corners
+    assert [1.0, 1.0] in corners
+
+
+def test_precision_is_drawn_in_steps_from_the_strictest_threshold():
+    axes = plot_precision_recall([0, 1, 0, 1], [0.1, 0.4, 0.6, 0.9], raters=0.75).axes[0]
+    guess, curve, raters = axes.lines
+    assert list(guess.get_ydata()) == [0.5, 0.5]
+    # one of one, one of two, two of three are right; everybody called present is two of four
+    assert list(zip(curve.get_xdata()[::-1], curve.get_ydata()[::-1].round(3), strict=True)) == [
+        (0.0, 1.0),
+        (0.5, 1.0),
+        (0.5, 0.5),
+        (1.0, 0.667),
+        (1.0, 0.5),
+    ]
+    # drawn from right to left, the height of a threshold holds down to the sensitivity of the next stricter one
+    assert curve.get_drawstyle() == "steps-post"
+    assert list(raters.get_ydata()) == [0.75, 0.75]
+
+
+def test_area_below_the_drawn_precision_is_the_average_precision():
+    rng = np.random.default_rng(0)
+    present, probability = rng.random(40) < 0.4, rng.random(40).round(1)
+    curve = plot_precision_recall(present, probability).axes[0].lines[1]
+    recall, precision = curve.get_xdata(), curve.get_ydata()
+    assert -np.sum(np.diff(recall) * precision[:-1]) == pytest.approx(float(average_precision(present, probability)))
+
+
+def test_calibration_draws_the_share_over_the_probability_with_its_interval():
+    values = [np.array(each) for each in ([0.2, 0.7], [0.1, 0.8], [0.0, 0.6], [0.3, 1.0], [5, 5])]
+    axes = plot_calibration(Bins(*values), [0.2, 0.7], threshold=0.4).axes[0]
+    drawn = [line.get_xydata().tolist() for line in axes.lines]
+    assert [[0.2, 0.1], [0.7, 0.8]] in drawn
+    assert [[0.2, 0.0], [0.2, 0.3]] in drawn
+    assert drawn[1] == [[0.4, 0.0], [0.4, 1.0]]
+
+
+def test_agreement_draws_differences_bias_limits_and_those_of_raters():
+    limits = (Estimate(-1.2, -1.4, -1.0), Estimate(1.0))
+    axes = plot_bland_altman([1, 3], [2, 2.5], bias=Estimate(0.25), limits=limits, raters=(-0.9, 0.8)).axes[0]
+    dots = next(line for line in axes.lines if line.get_linestyle() == "None")
+    assert dots.get_xydata().tolist() == [[1.5, 1.0], [2.75, -0.5]]
+    heights = [float(line.get_ydata()[0]) for line in axes.lines if line is not dots]
+    assert heights == [0.0, 0.25, -1.2, 1.0, -0.9, 0.8]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["bias", "limits", "raters"]
+
+
+@pytest.mark.parametrize(("n", "drawn"), [(400, 400), (401, 201), (0, 0)])
+def test_agreement_draws_not_too_many_points(n, drawn):
+    none = Estimate(None)
+    axes = plot_bland_altman(np.ones(n), np.ones(n), bias=none, limits=(none, none)).axes[0]
+    assert len(axes.lines[1].get_xdata()) == drawn
+
+
+def test_coverage_draws_the_rule_in_use():
+    axes = plot_coverage([0.5, 1.0], [0.1, 0.2], operating_point=(0.7, 0.15)).axes[0]
+    assert axes.lines[0].get_xydata().tolist() == [[0.5, 0.1], [1.0, 0.2]]
+    assert axes.lines[1].get_xydata().tolist() == [[0.7, 0.15]]
+
+
+def test_groups_and_levels_are_drawn_from_top_to_bottom():
+    rows = [("sex: female", Estimate(0.8, 0.7, 0.9)), ("sex: male", Estimate(None))]
+    axes = plot_groups(rows, label="AUC", whole=0.75, limits=(0.4, 1.0)).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["sex: female", "sex: male"]
+    assert [line.get_xydata().tolist() for line in axes.lines][1:] == [[[0.7, 0], [0.9, 0]], [[0.8, 0]]]
+    bars = plot_levels({"a, train": [3, 1], "a, test": [2, 0]}, ["1", "2"]).axes[0].patches
+    assert [(bar.get_x(), bar.get_width()) for bar in bars] == [(0, 3), (0, 2), (3, 1), (2, 0)]
+
+
+def test_headline_draws_covariates_too():
+    rows = [Comparison("hoarse", Estimate(0.8), Estimate(0.6), Estimate(0.95), Estimate(0.55))]
+    assert points(plot_headline(rows, label="AUC", limits=(0.4, 1.0), chance=0.5), "covariates") == [(0.55, 0.0)]

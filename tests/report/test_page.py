@@ -1,5 +1,7 @@
 """The report of a small made-up run, told from its folder alone."""
 
+import base64
+import hashlib
 import json
 import re
 import subprocess
@@ -72,16 +74,37 @@ def test_text_of_users_is_escaped_everywhere(tmp_path: Path) -> None:
 
     page = read(run)
 
-    assert "script" not in page.tags
+    assert page.tags.count("script") == 1
     assert not [name for _, name, _ in page.attributes if name.startswith("on")]
     assert page.text.count(EVIL) > 10
+
+
+@pytest.mark.parametrize("hidden", ["\x1b[31m", "\x00", "\u202e", "\x9b"])
+def test_characters_that_cannot_be_seen_are_made_visible(tmp_path: Path, hidden: str) -> None:
+    run = make_run(tmp_path / "run")
+    change_json(run / "manifest.json", lambda manifest: manifest["warnings"].append(f"odd{hidden}name"))
+    write_report(run)
+    html = (run / "report.html").read_text(encoding="utf-8")
+    assert hidden[0] not in html
+    assert f"odd\ufffd{hidden[1:]}name" in html
+
+
+def test_policy_lets_run_the_script_of_the_page_alone(tmp_path: Path) -> None:
+    page = read(make_run(tmp_path / "run"))
+    html = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    script = html.partition("<script>")[2].partition("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = next(value for _, name, value in page.attributes if name == "content" and "default-src" in value)
+    assert f"script-src 'sha256-{digest}';" in policy
+    assert "eval" not in script
+    assert "innerHTML" not in script
 
 
 def test_page_loads_nothing(plain: Path) -> None:
     page = read_written(plain)
     html = (plain / "report.html").read_text()
     assert "://" not in html
-    assert not {"script", "link", "iframe", "object", "img"} & set(page.tags)
+    assert not {"link", "iframe", "object", "img", "audio"} & set(page.tags)
     assert all(value.startswith("#") for _, name, value in page.attributes if name in ("href", "src"))
     assert not re.findall(r"url\((?!#)|@import", html)
     policy = next(value for _, name, value in page.attributes if name == "content" and "default-src" in value)
@@ -101,15 +124,15 @@ def test_ids_in_the_page_are_unique_and_every_reference_leads_to_one(plain: Path
 def test_every_figure_has_a_role_and_a_text(plain: Path) -> None:
     page = read_written(plain)
     figures = [value for tag, name, value in page.attributes if tag == "svg" and name == "aria-label"]
-    # 2 metrics for 2 units, 3 of training, 1 of depths, 3 for each of 2 traits
-    assert len(figures) == page.tags.count("svg") == page.tags.count("figure") == 14
+    # 2 metrics for 2 units, 1 of levels, 3 of training, 1 of depths, 5 for each of 2 traits
+    assert len(figures) == page.tags.count("svg") == page.tags.count("figure") == 19
     assert all(len(text) > 20 for text in figures)
-    assert sum(tag == "svg" and value == "img" for tag, _, value in page.attributes) == 14
+    assert sum(tag == "svg" and value == "img" for tag, _, value in page.attributes) == 19
 
 
 def test_every_table_has_a_caption_and_every_heading_a_scope(plain: Path) -> None:
     page = read_written(plain)
-    assert page.tags.count("table") == page.tags.count("caption") == 8 + 5
+    assert page.tags.count("table") == page.tags.count("caption") == 9 + 5
     assert page.tags.count("th") == sum(tag == "th" and name == "scope" for tag, name, _ in page.attributes)
 
 
@@ -131,7 +154,7 @@ def test_ids_are_shown_where_the_settings_ask_for_them(tmp_path: Path) -> None:
     assert "nobody-knows.wav" in page.text
 
 
-def test_disagreements_are_the_ten_largest(tmp_path: Path) -> None:
+def test_disagreements_stand_with_the_largest_first(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", report={"show_ids": True})
     table = pd.read_csv(run / "predictions.csv")
     table["score"] = table["rating"].astype(float)
@@ -174,7 +197,7 @@ def test_undefined_value_is_a_dash_with_its_reason(tmp_path: Path) -> None:
     )
     text = read(run).text
     assert "slow_rate model – 1 " in text
-    assert text.count(f"the value is undefined: {reason}") == 2  # below the headline and below the trait
+    assert text.count(f"the value is undefined: {reason}") == 3  # below the headline, the trait and the confounds
 
 
 def test_run_without_test_part_reports_the_validation_part(tmp_path: Path) -> None:
@@ -246,7 +269,7 @@ def test_binary_head_is_compared_by_presence(tmp_path: Path) -> None:
     table.assign(score=table["probability"], level=None).to_csv(run / "predictions.csv", index=False)
     text = read(run).text
     assert "absent present" in text
-    assert "The 10 largest differences between the probability of presence" in text
+    assert "The 16 largest differences between the probability of presence" in text
 
 
 def test_trait_without_ratings_has_tables_but_no_figures(tmp_path: Path) -> None:
@@ -256,7 +279,7 @@ def test_trait_without_ratings_has_tables_but_no_figures(tmp_path: Path) -> None
     table.to_csv(run / "predictions.csv", index=False)
     page = read(run)
     assert "0 rated recordings of 0 speakers" in page.text
-    assert page.tags.count("svg") == 11
+    assert page.tags.count("svg") == 14
 
 
 def test_flow_and_excluded_ratings_are_counted(plain: Path) -> None:

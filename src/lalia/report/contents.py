@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ class Contents:
         predictions: predictions.csv; a row per recording, part and trait.
         split: split.csv, no row where the file is missing.
         groups: the rows of audit/subgroups.json, none where the run was not audited.
+        audit: audit/audit.json, empty where the data were not audited into the run's folder.
+        compared: compare/compare.json, empty where the run was not compared into its folder.
     """
 
     settings: RunSettings
@@ -45,6 +47,8 @@ class Contents:
     predictions: pd.DataFrame
     split: pd.DataFrame
     groups: list[dict[str, Any]]
+    audit: dict[str, Any] = field(default_factory=dict)
+    compared: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def scale(self) -> Scale:
@@ -127,10 +131,11 @@ class Contents:
         np.add.at(counts, (said, answered), 1)
         return counts, names
 
-    def disagreements(self, most: int = 10) -> pd.DataFrame:
+    def disagreements(self, most: int) -> pd.DataFrame:
         """Return the rated recordings of the headline part where model and raters are farthest apart.
 
-        Columns name (id or hash, as the settings say), trait, rating, answer (score or probability) and difference.
+        Columns recording, name (id or hash, as the settings say), trait, rating, answer (score or probability) and
+        difference.
         """
         rows = self.predictions[(self.predictions["part"] == self.part)]
         answer = "probability" if self.is_binary else "score"
@@ -138,6 +143,7 @@ class Contents:
         truth = self.scale.is_present(rows["rating"]) if self.is_binary else rows["rating"]
         shown = pd.DataFrame(
             {
+                "recording": rows["recording"],
                 "name": [self.name(recording) for recording in rows["recording"]],
                 "trait": rows["trait"],
                 "rating": rows["rating"],
@@ -197,6 +203,8 @@ def read_contents(folder: Path) -> Contents:
         predictions=_read_predictions(folder / "predictions.csv"),
         split=_read_split(folder / "split.csv"),
         groups=read_groups(folder),
+        audit=_read_optional(folder / "audit" / "audit.json"),
+        compared=_read_optional(folder / "compare" / "compare.json"),
     )
 
 
@@ -206,8 +214,7 @@ def read_groups(folder: Path) -> list[dict[str, Any]]:
     Raises:
         RunError: if the file cannot be read.
     """
-    path = folder / "audit" / "subgroups.json"
-    rows: list[dict[str, Any]] = _read_json(path)["groups"] if path.is_file() else []
+    rows: list[dict[str, Any]] = _read_optional(folder / "audit" / "subgroups.json").get("groups", [])
     return rows
 
 
@@ -230,6 +237,10 @@ def _read_json(path: Path) -> dict[str, Any]:
     except ValueError as cause:
         raise RunError(f"'{path}' is not valid JSON: {cause}. Write it again with: lalia evaluate") from cause
     return values
+
+
+def _read_optional(path: Path) -> dict[str, Any]:
+    return _read_json(path) if path.is_file() else {}
 
 
 def _read_history(path: Path) -> pd.DataFrame:

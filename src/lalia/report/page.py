@@ -1,32 +1,33 @@
-"""The report: one HTML file that shows a run, without network, script or model."""
+"""The report: one HTML file that shows a run, without network or model, and its figures as files."""
 
-from collections.abc import Hashable, Sequence
-from datetime import UTC, datetime
+import base64
+import gc
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lalia.files import write_text
-from lalia.report import checklist, pictures, tables
+from lalia.report import checklist, tables
 from lalia.report.contents import Contents, read_contents
-from lalia.report.items import load_lists
-from lalia.settings import HeadSettings, RandomEncoder
+from lalia.report.run_figures import FIGURES_FOLDER, draw_pictures, write_figures
+from lalia.report.sections import MOST_DISAGREEMENTS, describe, describe_checklist
 
-_ADAPTATIONS = {
-    "frozen": "the encoder stays as it was; only what stands on it was trained",
-    "partial": "some blocks of the encoder were trained",
-    "full": "the whole encoder was trained",
-}
+# control characters, and those that turn the direction of the text around them
+_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def write_report(run_folder: str | Path) -> Path:
-    """Write ``report.html`` and ``checklist.csv`` into the folder of a run, from the files in it alone.
+    """Write ``report.html``, ``checklist.csv`` and the figures into the folder of a run, from the files in it alone.
 
-    A ``checklist-answers.yaml`` to fill in is written too where there is none.
+    A ``checklist-answers.yaml`` to fill in is written too where there is none. Only where the settings ask for audio,
+    the recordings are read too.
 
     Args:
         run_folder: with config.yaml, manifest.json, metrics.json, history.csv and predictions.csv.
@@ -38,198 +39,69 @@ def write_report(run_folder: str | Path) -> Path:
         RunError: if a file is missing or cannot be read, or answers are to items that there are not.
         ConfigError: if config.yaml does not hold the settings of a run.
     """
-    folder = Path(run_folder)
+    with _without_collection():
+        return _write(Path(run_folder))
+
+
+def _write(folder: Path) -> Path:
     contents = read_contents(folder)
+    places = draw_pictures(contents)
+    rows = checklist.write_checklist(folder, contents)
+    shown = describe(contents, places) | describe_checklist(rows) | {"clips": _find_clips(folder, contents)}
+    script = files("lalia.report").joinpath("templates", "report.js").read_text(encoding="utf-8")
+    page = _open_templates().get_template("report.html.jinja").render(**shown, **_allow_script(script))
+    path = folder / "report.html"
+    write_text(path, page)
+    drawn = [picture for place in places.values() for picture in place]
+    write_figures(drawn, folder / FIGURES_FOLDER, contents.settings.report.figures)
+    return path
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Let no garbage be searched for: figures are many small objects, which takes up to a third of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _open_templates() -> Environment:
     templates = Environment(
         loader=PackageLoader("lalia.report"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_show,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     templates.globals["number"] = tables.format_number
     templates.filters["breakable"] = _allow_breaks
-    rows = checklist.write_checklist(folder, contents)
-    page = templates.get_template("report.html.jinja").render(_describe(contents) | _describe_checklist(rows))
-    path = folder / "report.html"
-    write_text(path, page)
-    return path
+    return templates
 
 
-def _describe(contents: Contents) -> dict[str, Any]:
-    """Return what the template shows, by name."""
-    manifest = contents.manifest
-    flow = manifest["flow"]
-    rows = contents.predictions[contents.predictions["part"] == contents.part]
-    rated = rows[rows["rating"].notna()]
-    return {
-        "manifest": manifest,
-        "begun": f"{datetime.fromisoformat(manifest['created']).astimezone(UTC):%Y-%m-%d %H:%M} UTC",
-        "settings": contents.settings,
-        "part": contents.part,
-        "traits": contents.traits,
-        "is_binary": contents.is_binary,
-        "n_recordings": rated["recording"].nunique(),
-        "n_speakers": rated["speaker"].nunique(),
-        "asked": _say_asked(contents),
-        "flow": flow,
-        "dropped": [{**step, "reason": contents.hide_ids(step["reason"])} for step in flow["dropped"]],
-        "excluded": _count_excluded(contents),
-        "warnings": contents.warnings(),
-        "sentences": _summarise(contents),
-        "units": [
-            {
-                "name": unit,
-                "table": tables.build_headline(contents, unit),
-                "pictures": pictures.draw_headline(contents, unit),
-            }
-            for unit in tables.UNITS
-        ],
-        "levels": tables.build_levels(contents),
-        "training": pictures.draw_training(contents),
-        "sections": [_describe_trait(contents, number, trait) for number, trait in enumerate(contents.traits)],
-        "disagreements": contents.disagreements().to_dict("records"),
-        "layer_mix": pictures.draw_layer_mix(contents),
-        "settings_text": _show_settings(contents),
-    }
+def _find_clips(folder: Path, contents: Contents) -> list[Any]:
+    if not contents.settings.report.embed_audio:
+        return []
+    from lalia.report.clips import read_clips
+
+    return list(read_clips(folder, contents, contents.disagreements(MOST_DISAGREEMENTS)))
 
 
-def _describe_trait(contents: Contents, number: int, trait: str) -> dict[str, Any]:
-    rated = contents.rated(trait)
-    threshold = contents.manifest.get("thresholds", {}).get(trait) or {"value": None, "reason": "none was stored"}
-    return {
-        "name": trait,
-        "anchor": f"trait-{number}",
-        "n_rated": len(rated),
-        "n_speakers": rated["speaker"].nunique(),
-        "n_present": int(contents.is_present(trait).sum()),
-        "threshold": threshold,
-        "pictures": pictures.draw_trait(contents, number, trait),
-        "table": tables.build_trait(contents, trait),
-    }
+def _allow_script(script: str) -> dict[str, Markup]:
+    """Return the page's own script and the hash by which alone its policy lets a script run."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return {"script": Markup(script), "script_hash": Markup(f"sha256-{digest}")}
 
 
-def _describe_checklist(rows: Sequence[checklist.Row]) -> dict[str, Any]:
-    lists = [
-        {"name": one.name, "source": one.source, "rows": [row for row in rows if row.list == one.name]}
-        for one in load_lists()
-    ]
-    return {"lists": lists, "statuses": checklist.STATUSES, "list_counts": checklist.count_statuses(rows)}
-
-
-def _say_asked(contents: Contents) -> list[tuple[str, str]]:
-    """Return the terms of the first section and what they were."""
-    settings, manifest = contents.settings, contents.manifest
-    model, scale = settings.model, contents.scale
-    adaptation = manifest["adaptation"]
-    trained, parameters = adaptation["trainable_parameters"], adaptation["parameters"]
-    asked = [
-        ("Encoder", _say_encoder(contents)),
-        ("Adaptation", f"{_ADAPTATIONS.get(adaptation['kind'], adaptation['kind'])} ({adaptation['kind']})"),
-        ("Trained", f"{trained:,} of {parameters:,} parameters ({trained / max(parameters, 1):.1%})"),
-        (
-            "On the encoder",
-            f"{_say_layers(model.layers)}, {model.pooling.kind.replace('_', ' ')} pooling over time,"
-            f" {_say_head(model.head)}",
-        ),
-        ("Traits", ", ".join(contents.traits)),
-        ("Rating scale", f"{', '.join(contents.level_names)}; a trait counts as present from {scale.present_from:g}"),
-    ]
-    if settings.data.raters is not None:
-        asked.append(("Several raters", f"the rating of a recording is their {settings.data.combine}"))
-    if settings.data.tasks:
-        asked.append(("Speech tasks", ", ".join(settings.data.tasks)))
-    if manifest.get("best_epoch") is not None:
-        kept = f"at most {settings.train.epochs} epochs; the one kept is epoch {manifest['best_epoch']}"
-        asked.append(("Training", kept + (f"; {manifest['stopped']}" if manifest.get("stopped") else "")))
-    return asked
-
-
-def _say_layers(layers: int | str | Sequence[int]) -> str:
-    match layers:
-        case "last":
-            return "its last depth"
-        case "weighted":
-            return "a learned mix of all its depths"
-        case str():
-            return f"its last {layers.removeprefix('last-')} depths side by side"
-        case int():
-            return f"its depth {layers}" if layers >= 0 else f"its depth {layers} (counted from the end)"
-    return f"its depths {', '.join(map(str, layers))} side by side"
-
-
-def _say_head(head: HeadSettings) -> str:
-    if head.groups:
-        groups = [f"{name} ({', '.join(traits)})" for name, traits in head.groups.items()]
-        shared = f" whose traits share layers in the groups {', '.join(groups)}"
-    else:
-        shared = "" if head.shared else " with layers of its own for each trait"
-    before = "a small transformer before the pooling, " if head.transformer else ""
-    return f"{before}a head of kind {head.kind}{shared}"
-
-
-def _say_encoder(contents: Contents) -> str:
-    encoder, asked = contents.manifest["encoder"], contents.settings.model.encoder
-    if isinstance(asked, RandomEncoder):
-        return f"a small {asked.random} ({asked.layers} blocks of width {asked.width}) that began with random weights"
-    revision = f", revision {encoder['revision']}" if encoder.get("revision") else ""
-    has_trained = encoder.get("is_fine_tuned") or contents.settings.model.start_from
-    before = ", fine-tuned in an earlier run" if has_trained else ""
-    return f"{_last_part(encoder['name'])}{revision}{before}"
-
-
-def _summarise(contents: Contents) -> list[str]:
-    """Return the result of the recordings in one sentence per metric."""
-    sentences = []
-    for name in ("auc", "spearman"):
-        found = {}
-        for source in ("model", "duration", "raters"):
-            known = source in contents.sources
-            metric = contents.metrics_of(source, "recording", None).get(name) if known else None
-            if metric is not None and metric["value"] is not None:
-                found[source] = metric
-        if "model" in found:
-            between = tables.format_interval(found["model"])
-            said = f"{tables.name_metric(name)} {tables.format_number(found['model']['value'])}"
-            said += f" (interval {between})" if between else ""
-            if "duration" in found:
-                said += f"; the duration alone reaches {tables.format_number(found['duration']['value'])}"
-            if "raters" in found:
-                said += f"; between raters it is {tables.format_number(found['raters']['value'])}"
-            sentences.append(f"{said}.")
-    return sentences
-
-
-def _count_excluded(contents: Contents) -> list[dict[Hashable, Any]]:
-    """Count the excluded ratings of each trait, value and reason."""
-    excluded = pd.DataFrame(contents.manifest["flow"].get("excluded_ratings", []), columns=["trait", "value", "reason"])
-    excluded["reason"] = excluded["reason"].map(contents.hide_ids)
-    counted = excluded.astype(str).value_counts(sort=False).rename("count").reset_index()
-    return counted.to_dict("records")
-
-
-def _show_settings(contents: Contents) -> str:
-    """Return the settings as YAML, without the places of files and, unless asked for, the ids of recordings."""
-    values = contents.settings.model_dump(mode="json")
-    values.pop("runs")
-    data, split, model = values["data"], values["split"], values["model"]
-    data.pop("audio_dir")
-    data["metadata"] = _last_part(data["metadata"])
-    data["exclude"] = [contents.name(recording) for recording in data["exclude"]]
-    if "path" in split:
-        split["path"] = _last_part(split["path"])
-    for key in ("encoder", "download_dir"):
-        if isinstance(model[key], str):
-            model[key] = _last_part(model[key])
-    text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-    return text
+def _show(value: object) -> object:
+    """Make what no reader can see visible: it could hide what stands in a name, or reach a terminal."""
+    return value if not isinstance(value, str) or isinstance(value, Markup) else _HIDDEN.sub("\ufffd", value)
 
 
 def _allow_breaks(name: str) -> Markup:
     """Escape a name and let its lines break after an underscore."""
-    return Markup("_<wbr>").join(name.split("_"))
-
-
-def _last_part(place: str) -> str:
-    """Return the last part of an absolute path, anything else as it is: a folder may bear a person's name."""
-    return Path(place).name if Path(place).is_absolute() else place
+    return Markup("_<wbr>").join(_HIDDEN.sub("\ufffd", name).split("_"))

@@ -1,4 +1,4 @@
-"""The look of the report's figures, and their way into the page as SVG.
+"""The look of the report's figures, and their way into the page and into files as SVG.
 
 The colours (Okabe and Ito, distinct for colour-blind readers) are given to the page by name, so that it can replace
 them where the reader prefers a dark background; text stays text, in the page's own font.
@@ -15,15 +15,16 @@ import matplotlib as mpl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from lalia.files import replacing
+from lalia.files import write_text
 
-BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
+BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
 INK, QUIET, GRID, PAPER = "#222222", "#767676", "#d9d9d9", "#fefefe"
 # the custom properties by which the page's style knows the colours
 _PROPERTY = {
     BLUE: "--blue",
     ORANGE: "--orange",
     GREEN: "--green",
+    PURPLE: "--purple",
     INK: "--ink",
     QUIET: "--quiet",
     GRID: "--line",
@@ -45,7 +46,7 @@ _STYLE: Any = {  # Any: matplotlib types its keys as a literal
     "axes.axisbelow": True,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "figure.facecolor": "none",
+    "figure.facecolor": "white",
     "figure.dpi": 72.0,
     "grid.color": GRID,
     "grid.linewidth": 0.8,
@@ -59,11 +60,30 @@ _STYLE: Any = {  # Any: matplotlib types its keys as a literal
     "xtick.labelsize": 8.5,
     "ytick.labelsize": 8.5,
 }
+# of the same widths, and then whatever has no serifs
+_FAMILIES = "'DejaVu Sans', Verdana, sans-serif"
 drawn = mpl.rc_context(_STYLE)
 """Decorates what draws: the style holds inside and matplotlib is as before afterwards."""
 
 
 @drawn
+def render_svg(figure: Figure, *, salt: str = "lalia") -> str:
+    """Return a figure as an SVG document of its own, on white: the same text each time, no date.
+
+    Args:
+        figure: drawn in this file's style.
+        salt: what the ids inside are made from.
+    """
+    buffer = io.StringIO()
+    canvas: Any = FigureCanvasSVG(figure)  # its print_svg is not typed
+    with mpl.rc_context({"svg.hashsalt": salt}), warnings.catch_warnings():
+        # the reader's fonts draw the text, matplotlib's only measures it
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        canvas.print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    document = _NOT_XML.sub("\ufffd", buffer.getvalue())
+    return document.replace("font-family: 'DejaVu Sans'", f"font-family: {_FAMILIES}")
+
+
 def to_svg(figure: Figure, *, prefix: str, alternative: str) -> str:
     """Return a figure as an ``<svg>`` element to stand in HTML: the same bytes each time, no address, no date.
 
@@ -72,15 +92,14 @@ def to_svg(figure: Figure, *, prefix: str, alternative: str) -> str:
         prefix: set before every id, so that several figures can stand in one page.
         alternative: the text for those who do not see the figure.
     """
-    buffer = io.StringIO()
-    canvas: Any = FigureCanvasSVG(figure)  # its print_svg is not typed
-    with mpl.rc_context({"svg.hashsalt": prefix}), warnings.catch_warnings():
-        # the page's own fonts draw the text, matplotlib's only measures it
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        canvas.print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    root = ElementTree.fromstring(_NOT_XML.sub("\ufffd", buffer.getvalue()))
+    return embed_svg(render_svg(figure, salt=prefix), prefix=prefix, alternative=alternative)
+
+
+def embed_svg(document: str, *, prefix: str, alternative: str) -> str:
+    """Return a document of ``render_svg`` as an ``<svg>`` element to stand in HTML; see ``to_svg``."""
+    root = ElementTree.fromstring(document)
     for parent in list(root.iter()):
-        for child in [child for child in parent if child.tag.endswith(("}metadata", "}style"))]:
+        for child in [child for child in parent if _is_left_out(child)]:
             parent.remove(child)
     for element in root.iter():
         # in HTML the names of SVG stand without namespace
@@ -92,13 +111,14 @@ def to_svg(figure: Figure, *, prefix: str, alternative: str) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
-@drawn
 def write_svg(figure: Figure, path: str | Path) -> None:
     """Write a figure as an SVG file of its own, on white: the same bytes each time."""
-    canvas: Any = FigureCanvasSVG(figure)
-    figure.set_facecolor("white")
-    with replacing(path) as temporary, mpl.rc_context({"svg.hashsalt": "lalia"}), temporary.open("wb") as file:
-        canvas.print_svg(file, metadata={"Date": None})
+    write_text(path, render_svg(figure))
+
+
+def _is_left_out(element: ElementTree.Element) -> bool:
+    """Say whether an element is not for the page: what is about the file, and the white ground of the figure."""
+    return element.tag.endswith(("}metadata", "}style")) or element.get("id") == "patch_1"
 
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

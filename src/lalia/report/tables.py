@@ -60,27 +60,39 @@ def build_headline(contents: Contents, unit: str) -> Table:
         for source in contents.sources:
             metrics = contents.metrics_of(source, unit, trait)
             if metrics:
-                rows.append(Row(name_source(source), _read_cells(metrics, HEADLINE, notes)))
+                rows.append(Row(name_source(source), read_cells(metrics, HEADLINE, notes)))
         if rows:
             groups.append(Group(MEAN if trait is None else trait, rows))
     return Table([name_metric(metric) for metric in HEADLINE], groups, notes)
 
 
 def build_trait(contents: Contents, trait: str) -> Table:
-    """Return all metrics of a trait: a group per unit, a row per metric, a column per source."""
+    """Return all metrics of a trait: a group per unit, a row per metric, a column per source.
+
+    Beside the model stands its BCa interval where it has one.
+    """
     notes: list[str] = []
     groups = []
+    sources = contents.sources
+    has_bca = any(
+        "bca_low" in metric for unit in UNITS for metric in contents.metrics_of("model", unit, trait).values()
+    )
     for unit in UNITS:
-        found = {source: contents.metrics_of(source, unit, trait) for source in contents.sources}
+        found = {source: contents.metrics_of(source, unit, trait) for source in sources}
         names = _in_order({name for metrics in found.values() for name in metrics})
         rows = []
         for name in names:
-            cells = [_read_cell(metrics.get(name), notes) for metrics in found.values()]
+            cells = [read_cell(metrics.get(name), notes) for metrics in found.values()]
+            if has_bca:
+                cells.insert(1, Cell(format_interval(found["model"].get(name, {}), "bca_low", "bca_high")))
             n = next((metrics[name].get("n") for metrics in found.values() if name in metrics), None)
             rows.append(Row(name_metric(name), [*cells, Cell("" if n is None else str(n))]))
         if rows:
             groups.append(Group(f"per {unit}", rows))
-    return Table([*(name_source(source) for source in contents.sources), "n"], groups, notes)
+    columns = [name_source(source) for source in sources]
+    if has_bca:
+        columns.insert(1, "model, BCa interval")
+    return Table([*columns, "n"], groups, notes)
 
 
 def build_levels(contents: Contents) -> Table:
@@ -117,20 +129,34 @@ def format_number(value: float) -> str:
     return f"{value:z.2f}".replace("-", "−")
 
 
-def format_interval(metric: Mapping[str, Any]) -> str:
+def format_interval(metric: Mapping[str, Any], lower: str = "low", upper: str = "high") -> str:
     """Write the interval of a metric, nothing where it has none."""
-    low, high = metric.get("low"), metric.get("high")
+    low, high = metric.get(lower), metric.get(upper)
     return "" if low is None or high is None else f"{format_number(low)} to {format_number(high)}"
 
 
-def _read_cells(metrics: Mapping[str, Mapping[str, Any]], names: Sequence[str], notes: list[str]) -> list[Cell]:
-    return [_read_cell(metrics.get(name), notes) for name in names]
+def format_p(p: float | None) -> str:
+    """Write a p-value with three decimals.
+
+    Example:
+        >>> format_p(0.0444), format_p(0.0001), format_p(None)
+        ('0.044', '< 0.001', '–')
+    """
+    if p is None:
+        return "–"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _read_cell(metric: Mapping[str, Any] | None, notes: list[str]) -> Cell:
+def read_cells(metrics: Mapping[str, Mapping[str, Any]], names: Sequence[str], notes: list[str]) -> list[Cell]:
+    """Return a cell per metric; see ``read_cell``."""
+    return [read_cell(metrics.get(name), notes) for name in names]
+
+
+def read_cell(metric: Mapping[str, Any] | None, notes: list[str]) -> Cell:
+    """Return a metric as a cell; why it is undefined becomes a note."""
     if metric is None:
         return Cell()
-    if metric["value"] is not None:
+    if metric.get("value") is not None:
         return Cell(format_number(metric["value"]), format_interval(metric))
     reason = metric.get("reason") or "undefined"
     if reason not in notes:

@@ -149,6 +149,11 @@ class ReportSettings(Settings):
 
     show_ids: bool = False
     """Whether recordings are shown by id rather than by hash."""
+    embed_audio: bool = False
+    """Whether the page holds the first seconds of the recordings where model and raters disagree most, to be heard:
+    voices identify people."""
+    figures: tuple[Literal["svg", "pdf"], ...] = ("svg", "pdf")
+    """The formats in which each figure also lies in the run's folder ``figures``; an empty list writes none."""
 
 
 def is_cross_validation(settings: "RunSettings") -> bool:

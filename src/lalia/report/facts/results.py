@@ -21,7 +21,7 @@ def measures(contents: Contents) -> Fact:
     said = [
         f"{', '.join(name_metric(name) for name in names)}, per recording and per speaker",
         f"beside the model: {', '.join(beside) or 'nothing'}",
-        "plots: training curves, scores by rating, ROC curves, confusion of levels",
+        "plots: training curves, scores by rating, ROC and precision-recall curves, calibration, agreement, levels",
     ]
     return Fact("; ".join(said), "known", _METRICS)
 
