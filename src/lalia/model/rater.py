@@ -213,12 +213,11 @@ class SpeechRater(nn.Module):
             )
         with _eval_mode(self):
             samples = self._check_waveform(waveform, 0)
-            values, is_real = _join(windows := self._encode_windows(samples))
+            values, is_real = _join(self._encode_windows(samples))
             of_stacks = [pooling.weights(each, is_real)[0] for each in self.head.layers.transform(values, is_real)]
         weights = torch.stack(self.head.layers.for_traits(of_stacks))[..., is_real[0]]
-        bounds = self.preprocessing.window_bounds(len(samples))
-        counts = [int(is_real_frame.sum()) for _, is_real_frame in windows]
-        middles = [a + (torch.arange(n) + 0.5) * (b - a) / n for (a, b), n in zip(bounds, counts, strict=True)]
+        bounds, depth = self.preprocessing.window_bounds(len(samples)), self.layer_mix.depths[0]
+        middles = [start + self.encoder.frame_middles(end - start, depth) for start, end in bounds]
         return FrameWeights(weights.cpu(), torch.cat(middles) / self.preprocessing.rate_hz)
 
     def save_pretrained(self, folder: str | Path, *, encoder_weights: bool = True) -> None:
