@@ -35,6 +35,7 @@ ORDER = [
     "run_lock",
     "resuming",
     "run",
+    "run_explain",
     "push",
     "run_compare",
     "run_probe",

@@ -156,13 +156,23 @@ def evaluate(run: RunFolder) -> None:
 
 
 @app.command()
-def report(run: RunFolder) -> None:
+def report(
+    run: RunFolder,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="First find out what the rater has learned; this runs it again and again.")
+    ] = False,
+) -> None:
     """Write the report of a run, its checklist and its model card anew from the files in its folder."""
     from lalia.report.card import refresh_card
     from lalia.report.page import write_report
+    from lalia.run_explain import explain_run
     from lalia.run_folder import read_run
+    from lalia.terminal import show_progress
 
     folder, _, _ = read_run(run)
+    if explain:
+        with show_progress() as progress:
+            typer.echo(f"Wrote {explain_run(run, progress)}")
     typer.echo(f"Wrote {write_report(folder)}")
     card = refresh_card(folder)
     typer.echo("The model card was changed by hand and stays." if card is None else f"Wrote {card}")

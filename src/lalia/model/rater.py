@@ -41,6 +41,8 @@ from lalia.model.saved_rater import (
 )
 from lalia.scale import Scale
 
+_LEARNS_WEIGHTS = (AttentionPooling, AttentiveStatisticsPooling)
+
 
 class SpeechRater(nn.Module):
     """Rates the traits of recordings; a score depends on its recording alone.
@@ -132,6 +134,11 @@ class SpeechRater(nn.Module):
         """The lowest depth at which training changes the encoder, or changed it before the rater was saved."""
         return min(self.encoder.first_changing_depth, self.trained_from)
 
+    @property
+    def learns_frame_weights(self) -> bool:
+        """Whether the pooling learns how much each frame counts, so that ``attention`` has something to show."""
+        return isinstance(self.pooling, _LEARNS_WEIGHTS)
+
     def embed(self, inputs: Inputs) -> Tensor:
         """Return one embedding per recording, shape (recordings, width).
 
@@ -206,7 +213,7 @@ class SpeechRater(nn.Module):
             AudioError: as for ``score``.
         """
         pooling = self.pooling
-        if not isinstance(pooling, AttentionPooling | AttentiveStatisticsPooling):
+        if not isinstance(pooling, _LEARNS_WEIGHTS):
             raise ModelError(
                 f"Pooling of kind {pooling.config['kind']} learns no weights of frames. Only attention and"
                 " attentive_statistics have some to show (model.pooling)."

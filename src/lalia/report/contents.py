@@ -127,10 +127,14 @@ class Contents:
         np.add.at(counts, (said, answered), 1)
         return counts, names
 
-    def disagreements(self, most: int = 10) -> pd.DataFrame:
+    def disagreements(self, most: int = 10, *, named: bool = True) -> pd.DataFrame:
         """Return the rated recordings of the headline part where model and raters are farthest apart.
 
-        Columns name (id or hash, as the settings say), trait, rating, answer (score or probability) and difference.
+        Columns name, trait, rating, answer (score or probability) and difference.
+
+        Args:
+            most: how many rows, at most.
+            named: by what is shown, id or hash as the settings say; or else by id in any case.
         """
         rows = self.predictions[(self.predictions["part"] == self.part)]
         answer = "probability" if self.is_binary else "score"
@@ -138,7 +142,7 @@ class Contents:
         truth = self.scale.is_present(rows["rating"]) if self.is_binary else rows["rating"]
         shown = pd.DataFrame(
             {
-                "name": [self.name(recording) for recording in rows["recording"]],
+                "name": [self.name(recording) if named else recording for recording in rows["recording"]],
                 "trait": rows["trait"],
                 "rating": rows["rating"],
                 "answer": rows[answer],

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from lalia.files import write_text
 from lalia.report import checklist, pictures, tables
 from lalia.report.contents import Contents, read_contents
+from lalia.report.explained import describe_explained
 from lalia.report.items import load_lists
 from lalia.settings import HeadSettings, RandomEncoder
 
@@ -50,7 +51,9 @@ def write_report(run_folder: str | Path) -> Path:
     templates.globals["number"] = tables.format_number
     templates.filters["breakable"] = _allow_breaks
     rows = checklist.write_checklist(folder, contents)
-    page = templates.get_template("report.html.jinja").render(_describe(contents) | _describe_checklist(rows))
+    explained = {"explained": describe_explained(folder, contents)}
+    shown = _describe(contents) | _describe_checklist(rows) | explained
+    page = templates.get_template("report.html.jinja").render(shown)
     path = folder / "report.html"
     write_text(path, page)
     return path

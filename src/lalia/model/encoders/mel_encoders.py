@@ -81,7 +81,7 @@ class ParakeetEncoder(SpeechEncoder):
     def frame_middles(self, n_samples: int, depth: Depth = "last") -> Tensor:
         """Return the middle of each frame: that of its mel frames, which begin at their middle."""
         count = int(self.count_frames(torch.tensor([n_samples])))
-        return middles_through(count, self._subsampling) * self._features.extractor.hop_length
+        return middles_through(count, self._subsampling) * int(self._features.extractor.hop_length)
 
     @property
     def _subsampling(self) -> list[tuple[int, int, int]]:

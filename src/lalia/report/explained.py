@@ -1,0 +1,134 @@
+"""What ``lalia report --explain`` found, as a section of the page; nothing where it was never asked for."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from lalia.errors import RunError
+from lalia.report import explain_figures
+from lalia.report.contents import Contents
+from lalia.report.explain_figures import Sounds
+from lalia.report.figures import plot_layer_weights
+from lalia.report.pictures import Picture
+from lalia.report.svg import to_svg
+from lalia.report.tables import format_number
+
+EXPLAIN_FOLDER: Final = "explain"
+
+_HOW = {
+    "layer_weights": (
+        "How much each depth of the encoder counts in the mix, 0 being the one below the first block; the dashed line "
+        "is an equal share."
+    ),
+    "weight_change": (
+        "How far training moved the weights of each depth from where they began, as a share of their size; depth 0 is "
+        "the stem. What did not train stays at 0."
+    ),
+    "edits": (
+        "How the score moves, on average over recordings, when each is edited in a known way; the bar is the interval. "
+        "A rater that hears the trait should move where the trait would, and nowhere else."
+    ),
+    "attention": (
+        "Above, the recording: darker is louder. Below, how much each moment counts in what the head is given; the "
+        "dashed line is an even attention."
+    ),
+    "stretches": (
+        "What each stretch adds to the score: orange raised it, green lowered it. It is the score of the whole less "
+        "that with the stretch silenced."
+    ),
+    "bands": "The same for bands of frequencies.",
+}
+
+
+def describe_explained(folder: Path, contents: Contents) -> dict[str, Any] | None:
+    """Return what the section shows, by name; None where the run has no ``explain/``.
+
+    Raises:
+        RunError: if a file there cannot be read.
+    """
+    place = folder / EXPLAIN_FOLDER
+    if not (place / "explain.json").is_file():
+        return None
+    found = read_explained(place)
+    whole = []
+    if found["layer_weights"]:
+        whole.append(_picture(plot_layer_weights(found["layer_weights"]), "mix", "Depths in the mix", "layer_weights"))
+    if found["weight_change"]:
+        depths, changes = zip(*((row["depth"], row["change"]) for row in found["weight_change"]), strict=True)
+        figure = explain_figures.plot_weight_change(depths, changes)
+        whole.append(_picture(figure, "weights", "What training changed", "weight_change"))
+    recordings = [
+        _describe_recording(number, row, _read_arrays(place / f"recording-{number}.npz"), found, contents)
+        for number, row in enumerate(found["recordings"], start=1)
+    ]
+    edits = (
+        [_draw_edits(number, trait, found) for number, trait in enumerate(found["traits"])] if found["edits"] else []
+    )
+    notes = [contents.hide_ids(note) for note in found["notes"]]
+    edited = found["edits"][0]["recordings"] if found["edits"] else 0
+    return {"whole": whole, "edits": edits, "edited": edited, "recordings": recordings, "notes": notes}
+
+
+def read_explained(place: Path) -> dict[str, Any]:
+    """Return what ``explain.json`` holds.
+
+    Raises:
+        RunError: if it cannot be read.
+    """
+    try:
+        found: dict[str, Any] = json.loads((place / "explain.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as cause:
+        raise RunError(f"'{place / 'explain.json'}' cannot be read: {cause}. Write it again: {_AGAIN}") from cause
+    return found
+
+
+_AGAIN = "lalia report RUN --explain"
+
+
+def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError) as cause:
+        raise RunError(f"'{path}' cannot be read: {cause}. Write it again: {_AGAIN}") from cause
+
+
+def _draw_edits(number: int, trait: str, found: Mapping[str, Any]) -> Picture:
+    rows = [row for row in found["edits"] if row["trait"] == trait]
+    limits = [[np.nan if row[key] is None else row[key] for row in rows] for key in ("low", "high")]
+    figure = explain_figures.plot_edits([row["edit"] for row in rows], [row["change"] for row in rows], *limits)
+    said = "; ".join(f"{row['edit']}: {format_number(row['change'])}" for row in rows)
+    return _picture(figure, f"edits-{number}", trait, "edits", alternative=f"{trait}. {said}")
+
+
+def _describe_recording(
+    number: int,
+    row: Mapping[str, Any],
+    arrays: Mapping[str, NDArray[Any]],
+    found: Mapping[str, Any],
+    contents: Contents,
+) -> dict[str, Any]:
+    sounds = Sounds(arrays["level_db"].astype(float), float(arrays["seconds"]), arrays["middles_hz"])
+    place = found["traits"].index(row["trait"])
+    pictures = []
+    if "attention" in arrays:
+        figure = explain_figures.plot_attention(sounds, arrays["attention"][place], arrays["attention_seconds"])
+        pictures.append(_picture(figure, f"attention-{number}", "Where it listens", "attention"))
+    stretches = arrays["stretches_change"][:, place]
+    figure = explain_figures.plot_occlusion(sounds, arrays["stretches_seconds"], stretches)
+    pictures.append(_picture(figure, f"stretches-{number}", "Without each stretch of time", "stretches"))
+    figure = explain_figures.plot_bands(arrays["bands_hz"], arrays["bands_change"][:, place])
+    pictures.append(_picture(figure, f"bands-{number}", "Without each band of frequencies", "bands"))
+    return {**row, "name": contents.name(row["recording"]), "pictures": pictures}
+
+
+def _picture(figure: Figure, name: str, title: str, how: str, alternative: str = "") -> Picture:
+    # every character in it is escaped by the XML writer
+    svg = to_svg(figure, prefix=f"explain-{name}", alternative=alternative or f"{title}. {_HOW[how]}")
+    return Picture(Markup(svg), title, _HOW[how])
