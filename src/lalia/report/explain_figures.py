@@ -10,13 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from lalia.report.svg import BLUE, GREEN, INK, ORANGE, QUIET, drawn
+from lalia.report.svg import BLUE, GREEN, INK, ORANGE, PAPER, QUIET, drawn
 
-_WIDE, _NARROW = 5.2, 3.0  # inches: most of the page, and a third of it
-_LEFT, _RIGHT, _BOTTOM, _TOP = 0.64, 0.1, 0.48, 0.08
+_WIDE, _NARROW = 3.6, 3.0  # inches: half of the page or a phone, and a third of the page
+_LEFT, _RIGHT, _BOTTOM, _TOP = 0.66, 0.1, 0.48, 0.08
 # from white to dark: readable in grey, for colour-blind readers and on paper
 _LOUDNESS = LinearSegmentedColormap.from_list("loudness", ["#fefefe", "#9ecae1", "#0072b2", "#00294d"])
-_TICKS_HZ = (125, 250, 500, 1000, 2000, 4000, 8000)
+_TICKS_HZ = (250, 1000, 2000, 4000, 8000)
 
 
 class Sounds(NamedTuple):
@@ -89,7 +89,7 @@ def plot_bands(edges_hz: ArrayLike, change: ArrayLike) -> Figure:
         change: the score of the whole less that without each, shape (bands,).
     """
     edges, changes = np.asarray(edges_hz, dtype=float), np.asarray(change, dtype=float)
-    figure, (axes,) = _begin([1.75], width=_NARROW)
+    figure, (axes,) = _begin([1.75])
     _draw_bars(axes, np.arange(len(changes)), np.ones(len(changes)), changes)
     shown = range(0, len(edges), 2)
     axes.set_xticks(list(shown), [_kilohertz(edges[place]) for place in shown])
@@ -123,11 +123,14 @@ def plot_edits(names: Sequence[str], changes: ArrayLike, lows: ArrayLike, highs:
     axes.axvline(0, color=QUIET, linewidth=1.0, linestyle=(0, (3, 3)))
     for place, name in enumerate(names):
         axes.plot([low[place], high[place]], [place, place], color=BLUE, linewidth=2.0)
-        axes.text(0, place - 0.3, name, transform=axes.get_yaxis_transform(), fontsize=8.5)
+        box = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.0}
+        axes.text(0, place - 0.3, name, transform=axes.get_yaxis_transform(), fontsize=8.5, bbox=box)
     (dots,) = axes.plot(values, range(len(names)), linestyle="", marker="o", markersize=6.0, color=BLUE)
     dots.set_clip_on(False)
     reach = max(0.1, float(np.nanmax(np.abs([values, low, high]))) * 1.1)
     axes.set(xlim=(-reach, reach), ylim=(len(names) - 0.6, -0.8), xlabel="change of score", yticks=[])
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, symmetric=True))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:z.2g}")
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
     return figure
@@ -169,7 +172,8 @@ def _draw_bars(axes: Axes, starts: NDArray[Any], widths: NDArray[Any], changes: 
     axes.axhline(0, color=INK, linewidth=0.8)
     reach = max(0.05, float(np.abs(changes).max(initial=0.0)) * 1.1)
     axes.set_ylim(-reach, reach)
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=4, symmetric=True))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:z.2g}")
 
 
 def _kilohertz(hertz: float) -> str:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+from zipfile import BadZipFile
 
 import numpy as np
 from markupsafe import Markup
@@ -93,9 +94,9 @@ _AGAIN = "lalia report RUN --explain"
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError) as cause:
+    except (OSError, ValueError, EOFError, BadZipFile) as cause:
         raise RunError(f"'{path}' cannot be read: {cause}. Write it again: {_AGAIN}") from cause
 
 

@@ -31,11 +31,12 @@ def compare_weights(trained: SpeechEncoder, before: SpeechEncoder) -> list[Weigh
 
     Example:
         >>> from lalia.model.encoders.load import load_encoder
-        >>> before, trained = (load_encoder({"random": "hubert", "layers": 2, "width": 16, "heads": 2}) for _ in "ab")
-        >>> for parameter in trained.blocks[1].parameters():
+        >>> spec = {"random": "whisper", "layers": 2, "width": 16, "heads": 2}
+        >>> before, trained = load_encoder(spec), load_encoder(spec)
+        >>> for parameter in trained.blocks[0].parameters():
         ...     _ = parameter.mul_(1.5)
         >>> [(each.depth, round(each.change, 6)) for each in compare_weights(trained, before)]
-        [(0, 0.0), (1, 0.0), (2, 0.5)]
+        [(0, 0.0), (1, 0.5), (2, 0.0)]
     """
     now, then = dict(trained.model.named_parameters()), dict(before.model.named_parameters())
     if {path: each.shape for path, each in now.items()} != {path: each.shape for path, each in then.items()}:
