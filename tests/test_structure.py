@@ -36,6 +36,7 @@ ORDER = [
     "resuming",
     "run",
     "run_explain",
+    "app",
     "push",
     "run_compare",
     "run_probe",

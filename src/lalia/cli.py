@@ -198,6 +198,26 @@ def predict(
     typer.echo(f"Wrote {out}: {len(recordings) - len(problems)} recordings")
 
 
+@app.command("app")
+def run_app(
+    run: Annotated[Path, typer.Argument(help="The folder of a run, or of a saved rater.", metavar="RUN")],
+    host: Annotated[str, typer.Option(help="Where to listen; any other address asks for a token.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 7860,
+    token: Annotated[
+        str | None, typer.Option(envvar="LALIA_APP_TOKEN", help="Rather in the environment, where no list shows it.")
+    ] = None,
+    max_mb: Annotated[float, typer.Option(help="The largest file that is taken.")] = 50.0,
+    max_minutes: Annotated[float, typer.Option(help="The longest recording that is taken.")] = 10.0,
+) -> None:
+    """Open a page in the browser's reach: rate recordings, and listen where model and raters disagree."""
+    from lalia.app.rating import Limits
+    from lalia.app.server import serve
+    from lalia.terminal import LineProgress
+
+    limits = Limits(megabytes=max_mb, minutes=max_minutes)
+    serve(run, host=host, port=port, token=token, limits=limits, progress=LineProgress())
+
+
 @app.command()
 def push(
     run: Annotated[Path, typer.Argument(help="The folder of a run, or of a saved rater.", metavar="RUN")],

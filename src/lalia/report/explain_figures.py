@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from lalia.report.svg import BLUE, GREEN, INK, ORANGE, PAPER, QUIET, drawn
 
 _WIDE, _NARROW = 3.6, 3.0  # inches: half of the page or a phone, and a third of the page
+_WHOLE, _MOST_COLUMNS = 6.4, 1000
 _LEFT, _RIGHT, _BOTTOM, _TOP = 0.66, 0.1, 0.48, 0.08
 # from white to dark: readable in grey, for colour-blind readers and on paper
 _LOUDNESS = LinearSegmentedColormap.from_list("loudness", ["#fefefe", "#9ecae1", "#0072b2", "#00294d"])
@@ -48,17 +49,32 @@ def plot_attention(sounds: Sounds, weights: ArrayLike, frame_seconds: ArrayLike)
         weights: of the frames, adding up to 1 at most, shape (frames,).
         frame_seconds: the middle of each; frames of one time add up, those of no time (NaN) are left out.
     """
-    seconds, summed = sum_by_time(weights, frame_seconds)
     figure, (above, below) = _begin([1.3, 0.8])
     _draw_sounds(above, sounds)
     above.tick_params(labelbottom=False)
-    # as a density, the same height whatever the rate of the frames: 1 is what an even attention would give
-    even = np.asarray(summed) * len(seconds) / max(float(np.sum(summed)), 1e-12)
-    below.fill_between(seconds, even, step="mid", color=ORANGE, alpha=0.35, linewidth=0)
-    below.step(seconds, even, where="mid", color=ORANGE, linewidth=1.0)
-    below.axhline(1.0, color=QUIET, linewidth=1.0, linestyle=(0, (3, 3)))
-    below.set(xlim=(0, sounds.seconds), ylim=(0, None), xlabel="seconds", ylabel="attention")
-    below.yaxis.set_major_locator(MaxNLocator(nbins=3))
+    _draw_attention(below, weights, frame_seconds, sounds.seconds)
+    return figure
+
+
+@drawn
+def plot_waveform(waveform: ArrayLike, rate_hz: int, weights: ArrayLike, frame_seconds: ArrayLike) -> Figure:
+    """Draw a waveform and below it how much each frame counts.
+
+    Args:
+        waveform: shape (samples,).
+        rate_hz: of it.
+        weights: as for ``plot_attention``.
+        frame_seconds: likewise.
+    """
+    samples = np.asarray(waveform, dtype=float)
+    starts = np.unique(np.linspace(0, len(samples), min(len(samples), _MOST_COLUMNS) + 1).astype(int))[:-1]
+    high, low = np.maximum.reduceat(samples, starts), np.minimum.reduceat(samples, starts)
+    figure, (above, below) = _begin([0.8, 0.8], width=_WHOLE)
+    above.fill_between(starts / rate_hz, low, high, color=BLUE, linewidth=0)
+    above.set(xlim=(0, len(samples) / rate_hz), yticks=[])
+    above.spines["left"].set_visible(False)
+    above.tick_params(labelbottom=False)
+    _draw_attention(below, weights, frame_seconds, len(samples) / rate_hz)
     return figure
 
 
@@ -148,6 +164,17 @@ def sum_by_time(weights: ArrayLike, frame_seconds: ArrayLike) -> tuple[NDArray[n
     times, places = np.unique(seconds[timed], return_inverse=True)
     sums: NDArray[np.float64] = np.bincount(places, weights=values[timed], minlength=len(times)).astype(float)
     return times, sums
+
+
+def _draw_attention(axes: Axes, weights: ArrayLike, frame_seconds: ArrayLike, whole_seconds: float) -> None:
+    seconds, summed = sum_by_time(weights, frame_seconds)
+    # the same height whatever the rate of the frames: 1 is what an even attention would give
+    even = summed * len(seconds) / max(float(summed.sum()), 1e-12)
+    axes.fill_between(seconds, even, step="mid", color=ORANGE, alpha=0.35, linewidth=0)
+    axes.step(seconds, even, where="mid", color=ORANGE, linewidth=1.0)
+    axes.axhline(1.0, color=QUIET, linewidth=1.0, linestyle=(0, (3, 3)))
+    axes.set(xlim=(0, whole_seconds), ylim=(0, None), xlabel="seconds", ylabel="attention")
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=3))
 
 
 def _draw_sounds(axes: Axes, sounds: Sounds) -> None:
