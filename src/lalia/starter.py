@@ -88,7 +88,9 @@ def _find_metadata(folder: Path) -> Path:
     if len(named) == 1 or len(tables) == 1:
         return (named or tables)[0]
     found = ", ".join(file.name for file in tables) or "no table at all"
-    raise TableError(f"'{folder}' needs one table named metadata.csv (or tsv, json, jsonl, parquet), found {found}.")
+    raise TableError(
+        f"'{folder}' needs one table named metadata.csv (or tsv, json, jsonl, parquet, xlsx, ods), found {found}."
+    )
 
 
 def _first_named(columns: Sequence[str], names: Sequence[str]) -> str | None:

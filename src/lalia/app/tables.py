@@ -57,7 +57,7 @@ def uncertainty(probability: float) -> float:
         >>> uncertainty(0.5), uncertainty(1.0)
         (1.0, 0.0)
     """
-    return -sum(p * math.log2(p) for p in (probability, 1 - probability) if p > 0)
+    return 0.0 - sum(p * math.log2(p) for p in (probability, 1 - probability) if p > 0)
 
 
 def _row(row: Mapping[Hashable, object], scale: Scale) -> str:

@@ -11,7 +11,7 @@ from lalia.errors import TableError, list_some, suggest
 AUDIO_EXTENSIONS = {
     ".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".sph", ".w64", ".wav",
 }  # fmt: skip
-TABLE_EXTENSIONS = {".csv", ".json", ".jsonl", ".parquet", ".tsv"}
+TABLE_EXTENSIONS = {".csv", ".json", ".jsonl", ".ods", ".parquet", ".tsv", ".xls", ".xlsx"}
 PATH_COLUMNS = ("path", "file", "filename", "audio", "recording", "id")
 
 
