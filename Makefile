@@ -15,10 +15,11 @@ demo: .venv/.made
 	$(BIN)/lalia demo
 
 test: .venv/.made
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not faults"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not faults"
 
+# long tests, and all of the products of which make test runs a selection
 test-slow: .venv/.made
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 # what happens when training is killed, the disk is full, files are damaged, ...: docs/reliability.md
 faults: .venv/.made

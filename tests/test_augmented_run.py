@@ -38,9 +38,9 @@ class SignalAt(Progress):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-@pytest.fixture
-def corpus(tmp_path):
-    return write_toy_corpus(tmp_path / "corpus", speakers=4)
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return write_toy_corpus(tmp_path_factory.mktemp("corpus"), speakers=4)
 
 
 def as_bytes(windows):

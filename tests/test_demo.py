@@ -10,10 +10,13 @@ from lalia.config import load_config
 from lalia.data.splits import read_split
 from lalia.data.synth import write_corpus
 from lalia.data.voice import TRAITS
-from lalia.prepare import split_recordings
-from lalia.run import train
+from lalia.evaluation.evaluate import evaluate
+from lalia.evaluation.run_numbers import score_table
+from lalia.prepare import prepare, split_recordings
+from lalia.progress import Progress
+from lalia.run import fit_prepared, train
 
-SMALLER = ("train.epochs=14", "train.early_stopping=null")
+SMALLER = ("train.epochs=11", "train.early_stopping=null")
 
 
 def permute_ratings(corpus, settings, seed):
@@ -32,8 +35,18 @@ def permute_ratings(corpus, settings, seed):
     table.to_csv(corpus / "metadata.csv", index=False)
 
 
-def macro_auc(run):
-    return json.loads((run / "metrics.json").read_text())["test"]["recording"]["macro"]["auc"]["value"]
+def macro_auc(numbers):
+    return numbers["test"]["recording"]["macro"]["auc"]["value"]
+
+
+def train_alone(settings, split):
+    """Train as a run does, without its report, and return the test part's mean AUC."""
+    prepared = prepare(settings)
+    # the parts stay those of the true ratings: stratifying anew would tell the test part of the permutation
+    assert prepared.split.parts.equals(split.parts)
+    fit_prepared(settings, prepared)
+    predictions = score_table(prepared, prepared.part("test"), settings, Progress(), None)
+    return macro_auc(evaluate(predictions, prepared.table.scale, {}, replicates=2))
 
 
 @pytest.fixture(scope="module")
@@ -43,19 +56,28 @@ def corpus(tmp_path_factory):
     return folder
 
 
-def test_traits_are_heard_in_held_out_speakers_and_permuted_ratings_teach_nothing(corpus, tmp_path):
-    settings = load_config(corpus / "run.yaml", [*SMALLER, f"runs={tmp_path}"])
-    heard = train(settings)
-    assert macro_auc(heard) >= 0.75
+@pytest.fixture(scope="module")
+def heard(corpus, tmp_path_factory):
+    """A run on the ratings as they are."""
+    return train(load_config(corpus / "run.yaml", [*SMALLER, f"runs={tmp_path_factory.mktemp('runs')}"]))
 
-    # one permutation may lean on a trait by chance, the more so the fewer the speakers: chance is what several come to
+
+def test_traits_are_heard_in_held_out_speakers(heard):
+    assert macro_auc(json.loads((heard / "metrics.json").read_text())) >= 0.75
+
+
+# one permutation may lean on a trait by chance, the more so the fewer the speakers: chance is what several come to
+@pytest.mark.parametrize("seeds", [(1, 2), pytest.param((1, 2, 3, 4, 5, 6), marks=pytest.mark.slow)])
+def test_permuted_ratings_teach_nothing(corpus, heard, seeds):
+    kept = [*SMALLER, f"split={{kind: file, path: {heard / 'split.csv'}}}"]
+    split = read_split(heard / "split.csv")
     table = (corpus / "metadata.csv").read_bytes()
-    # the parts stay those of the true ratings: stratifying anew would tell the test part of the permutation
-    kept = f"split={{kind: file, path: {heard / 'split.csv'}}}"
     deaf = []
-    for seed in (1, 2, 3):
+    try:
+        for seed in seeds:
+            (corpus / "metadata.csv").write_bytes(table)
+            permute_ratings(corpus, load_config(heard / "config.yaml"), seed)
+            deaf.append(train_alone(load_config(corpus / "run.yaml", kept), split))
+    finally:
         (corpus / "metadata.csv").write_bytes(table)
-        permute_ratings(corpus, settings, seed)
-        deaf.append(train(load_config(corpus / "run.yaml", [*SMALLER, f"runs={tmp_path}", kept])))
-        assert read_split(deaf[-1] / "split.csv").parts.equals(read_split(heard / "split.csv").parts)
-    assert 0.4 <= np.mean([macro_auc(run) for run in deaf]) <= 0.6
+    assert 0.4 <= np.mean(deaf) <= 0.6

@@ -11,14 +11,12 @@ from lalia.config import load_config
 from lalia.errors import ConfigError, ModelError
 from lalia.run import evaluate_run, train
 from toy_rater import make_rater
-from toy_run import quick_settings, write_toy_corpus
-
-TRAITS = ("breathy", "slow_rate")
+from toy_run import TRAITS, quick_settings
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    return write_toy_corpus(tmp_path_factory.mktemp("corpus"))
+def corpus(finished_corpus):
+    return finished_corpus
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +28,7 @@ def first(corpus, tmp_path_factory):
     )
 
 
-SETTINGS = (f"data.traits={list(TRAITS)}", "model.layers=weighted", "model.pooling=mean")
+SETTINGS = ("model.layers=weighted", "model.pooling=mean")
 GOING_ON = (*SETTINGS, "model.encoder=null", "model.adapt={kind: partial, last: 1}")
 
 

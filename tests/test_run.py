@@ -1,6 +1,7 @@
 """One run in its folder, from settings to report."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -17,22 +18,27 @@ from lalia.model.rater import SpeechRater
 from lalia.prepare import prepare
 from lalia.run import evaluate_run, train
 from lalia.run_folder import open_run_folder
-from toy_run import quick_settings, write_toy_corpus
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    return write_toy_corpus(tmp_path_factory.mktemp("corpus"))
-
-
-@pytest.fixture(scope="module")
-def run(corpus, tmp_path_factory):
-    return train(quick_settings(corpus, tmp_path_factory.mktemp("runs")))
+from toy_run import TRAITS, copy_run, quick_settings, write_toy_corpus
 
 
 @pytest.fixture
-def own_corpus(tmp_path):
-    return write_toy_corpus(tmp_path / "corpus", speakers=4)
+def corpus(finished_corpus):
+    return finished_corpus
+
+
+@pytest.fixture
+def run(finished_run):
+    return finished_run
+
+
+@pytest.fixture(scope="module")
+def small_corpus(tmp_path_factory):
+    return write_toy_corpus(tmp_path_factory.mktemp("corpus"), speakers=4)
+
+
+@pytest.fixture
+def own_corpus(small_corpus, tmp_path):
+    return shutil.copytree(small_corpus, tmp_path / "corpus")
 
 
 def read_metrics(run):
@@ -64,7 +70,7 @@ def test_predictions_have_a_row_per_recording_and_trait(run, corpus):
     predictions = pd.read_csv(run / "predictions.csv")
     metadata = pd.read_csv(corpus / "metadata.csv")
     assert list(predictions) == ["recording", "speaker", "part", "trait", "rating", "score", "level", "probability"]
-    assert len(predictions) == len(metadata) * 6
+    assert len(predictions) == len(metadata) * len(TRAITS)
     assert not predictions.duplicated(["recording", "trait"]).any()
     assert predictions["level"].isin([1, 2, 3, 4]).all()
     assert predictions["probability"].between(0, 1).all()
@@ -206,7 +212,8 @@ def test_chance_stands_beside_the_numbers_of_speakers(run):
     assert compared
 
 
-def test_evaluating_a_run_again_changes_no_number(run):
+def test_evaluating_a_run_again_changes_no_number(run, tmp_path):
+    run = copy_run(run, tmp_path)
     before = {name: (run / name).read_bytes() for name in ("metrics.json", "predictions.csv")}
     count = json.loads((run / "manifest.json").read_text())["test_evaluations"]
     evaluate_run(run)
@@ -290,8 +297,7 @@ def test_every_head_runs_from_settings_to_report(own_corpus, tmp_path, head):
 
 @pytest.mark.parametrize("pooling", ["statistics", "attentive_statistics", "{kind: attention, heads: 2}"])
 def test_grouped_heads_on_several_depths_run_from_settings_to_report(own_corpus, tmp_path, pooling):
-    traits = load_config(own_corpus / "run.yaml").data.traits
-    groups = f"{{voice: [{', '.join(traits[:2])}], articulation: [{', '.join(traits[2:])}]}}"
+    groups = f"{{voice: [{TRAITS[0]}], articulation: [{TRAITS[1]}]}}"
     head = f"model.head={{hidden: [8], groups: {groups}, transformer: {{heads: 2, hidden: 16}}}}"
     run = train(quick_settings(own_corpus, tmp_path, "model.layers=last-2", f"model.pooling={pooling}", head))
     rater = SpeechRater.from_pretrained(run)
@@ -309,11 +315,10 @@ def test_a_part_without_recordings_does_not_stop_a_run(own_corpus, tmp_path):
     assert all(each["value"] == 0.5 and each["reason"] for each in manifest["thresholds"].values())
 
 
-def test_an_undefined_metric_is_told_in_the_manifest_and_the_report(tmp_path):
-    corpus = write_toy_corpus(tmp_path / "corpus", speakers=4)
+def test_an_undefined_metric_is_told_in_the_manifest_and_the_report(small_corpus, tmp_path):
     # two recordings of one speaker are validation
     options = ["train.early_stopping={metric: spearman, patience: 1}", "train.epochs=3"]
-    folder = train(quick_settings(corpus, tmp_path / "runs", *options))
+    folder = train(quick_settings(small_corpus, tmp_path / "runs", *options))
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["best_epoch"] == 3
     expected = (

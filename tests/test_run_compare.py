@@ -10,15 +10,14 @@ from lalia.cli import app
 from lalia.errors import RunError
 from lalia.run import train
 from lalia.run_compare import compare
-from toy_run import quick_settings, write_toy_corpus
+from toy_run import quick_settings
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(finished_corpus, finished_run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("compared")
-    corpus = write_toy_corpus(folder / "corpus")
-    options = ((), ("model.head=binary",), ("seed=5",))
-    return [train(quick_settings(corpus, folder / f"runs{number}", *each)) for number, each in enumerate(options)]
+    others = ("model.head=binary", "seed=5")
+    return [finished_run, *(train(quick_settings(finished_corpus, folder, other)) for other in others)]
 
 
 def test_two_runs_are_compared_and_the_files_hold_it(runs, tmp_path):

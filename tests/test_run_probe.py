@@ -6,7 +6,7 @@ from lalia.errors import SplitError
 from lalia.progress import Progress
 from lalia.run import train
 from lalia.run_probe import run_probe
-from toy_run import quick_settings, write_toy_corpus
+from toy_run import quick_settings
 
 
 class Lines(Progress):
@@ -19,9 +19,9 @@ class Lines(Progress):
         self.lines.append(line)
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    return write_toy_corpus(tmp_path_factory.mktemp("corpus"))
+@pytest.fixture
+def corpus(finished_corpus):
+    return finished_corpus
 
 
 def settings_of(corpus, folder, *overrides):

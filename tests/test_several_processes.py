@@ -12,8 +12,10 @@ import pytest
 
 from lalia.errors import ConfigError
 from lalia.processes import join_processes
-from together_tasks import COUNT, TRAININGS
-from toy_run import QUICK, write_toy_corpus
+from lalia.run import train
+from lalia.training import loop
+from together_tasks import COUNT, PIECE_SECONDS, TRAININGS, do_all
+from toy_run import QUICK, quick_settings, write_toy_corpus
 
 TASKS = Path(__file__).with_name("together_tasks.py")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -29,12 +31,17 @@ def launch(command, *, code=0):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(runs, tmp_path_factory):
     """What one process and two came to."""
     folder = tmp_path_factory.mktemp("together")
-    launch([sys.executable, TASKS, folder, *TRAININGS, "stop@one"])
-    launch([*TORCHRUN, TASKS, folder, *TRAININGS, "little memory", "unreadable", "stop@two", "resume@one"])
-    launch([sys.executable, TASKS, folder, "resume@two"])
+    (folder / "finished").mkdir()
+    (folder / "finished" / "config.yaml").write_bytes((runs[1] / "config.yaml").read_bytes())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "CPU_PIECE_SECONDS", PIECE_SECONDS)
+        do_all(folder, *TRAININGS, "stop@one")
+        cases = [*TRAININGS, "little memory", "unreadable", "stop@two", "resume@one", "finished"]
+        launch([*TORCHRUN, TASKS, folder, *cases])
+        do_all(folder, "resume@two")
     return folder
 
 
@@ -103,20 +110,20 @@ def test_a_signal_to_one_process_stops_all_and_either_number_goes_on(folder):
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    return write_toy_corpus(tmp_path_factory.mktemp("corpus"), speakers=9)
-
-
-def train_command(corpus, runs, *options):
-    cache = f"cache.dir={runs}-cache"
-    return ["-m", "lalia", "train", str(corpus / "run.yaml"), *QUICK, f"runs={runs}", cache, *options]
-
-
-def test_a_whole_run_has_the_same_numbers_and_one_writer(corpus, tmp_path):
+def runs(tmp_path_factory):
+    """A whole run of one process, the same of two by Accelerate, and what these two said."""
+    folder = tmp_path_factory.mktemp("whole")
+    corpus = write_toy_corpus(folder / "corpus", speakers=9)
     options = ("train.batch_seconds=40", "train.trackers=[tensorboard]")
-    launch([sys.executable, *train_command(corpus, tmp_path / "one", *options)])
-    together = launch([*TORCHRUN, *train_command(corpus, tmp_path / "two", *options)])
-    (one,), (two,) = ((tmp_path / name).glob("demo-*") for name in ("one", "two"))
+    one = train(quick_settings(corpus, folder / "one", f"cache.dir={folder / 'cache-one'}", *options))
+    overrides = (*QUICK, f"runs={folder / 'two'}", f"cache.dir={folder / 'cache-two'}", *options)
+    together = launch([*ACCELERATE, "-m", "lalia", "train", corpus / "run.yaml", *overrides])
+    (two,) = (folder / "two").glob("demo-*")
+    return one, two, together
+
+
+def test_a_whole_run_has_the_same_numbers_and_one_writer(runs):
+    one, two, together = runs
     assert one.name == two.name
     assert sorted(path.name for path in one.iterdir()) == sorted(path.name for path in two.iterdir())
     assert json.loads((two / "manifest.json").read_text())["processes"] == 2
@@ -133,11 +140,10 @@ def test_a_whole_run_has_the_same_numbers_and_one_writer(corpus, tmp_path):
     pd.testing.assert_frame_equal(*tables, atol=1e-5, rtol=0)
 
 
-def test_accelerate_launches_it_and_one_process_tells_of_a_finished_run(corpus, tmp_path):
-    command = [*ACCELERATE, *train_command(corpus, tmp_path / "runs", "train.epochs=1")]
-    launch(command)
-    finished = launch([*command, "--resume"])
-    assert finished.stderr.count("has finished already.") == 1
+def test_one_process_tells_of_a_finished_run(folder, runs):
+    first, second = (read(folder, "finished", who)["said"] for who in ("0of2", "1of2"))
+    assert first[-1] == f"The run '{runs[1]}' has finished already."
+    assert second == []
 
 
 def test_weights_in_parts_are_refused(monkeypatch):

@@ -2,7 +2,8 @@
 
     torchrun --nproc-per-node 2 together_tasks.py FOLDER CASE...
 
-``stop@PLACE`` and ``resume@PLACE`` have their checkpoints in a folder of that name.
+``stop@PLACE`` and ``resume@PLACE`` have their checkpoints in a folder of that name; ``finished`` goes on with the run
+whose config.yaml lies in that folder.
 
 Writes what each process came to into ``FOLDER/<case>-<process>of<processes>.json``.
 """
@@ -15,6 +16,8 @@ from pathlib import Path
 
 import torch
 
+from lalia import run
+from lalia.config import load_config
 from lalia.data.audio import scan_recordings
 from lalia.data.augment import Augmentation, Step
 from lalia.data.dataset import RecordingDataset
@@ -24,6 +27,7 @@ from lalia.model.adapt import adapt_frozen, adapt_full, adapt_partial
 from lalia.model.adapters import adapt_adalora, adapt_lora, adapt_soft_prompt
 from lalia.model.saved_rater import hash_weights
 from lalia.processes import join_processes
+from lalia.progress import Progress
 from lalia.settings import RankSettings
 from lalia.training import loop
 from lalia.training.cache import ActivationStore
@@ -32,6 +36,7 @@ from toy_data import make_table
 from toy_training import make_trained_rater, settings
 
 COUNT = 9  # recordings: what two processes cannot share evenly
+PIECE_SECONDS = 0.7  # of a step that are computed at once
 
 # how to adapt, options of the rater, settings
 TRAININGS = {
@@ -135,6 +140,16 @@ def stop(folder, checkpoints):
         loop.Stepper.take = whole
 
 
+class Said(Progress):
+    """Keeps what is said."""
+
+    def __init__(self):
+        self.lines = []
+
+    def say(self, line):
+        self.lines.append(line)
+
+
 def do(folder, case):
     """Do what a case says and return what is to be told of it."""
     what, _, place = case.partition("@")
@@ -150,19 +165,27 @@ def do(folder, case):
                 return train(folder, case, spoil=break_recording)
             except LaliaError as error:
                 return {"error": f"{type(error).__name__}: {error}"}
+        case "finished":
+            said = Said()
+            run.train(load_config(folder / "finished" / "config.yaml"), resume=True, progress=said)
+            return {"said": said.lines}
         case _:
             return train(folder, case)
 
 
-def main(folder, *cases):
+def do_all(folder, *cases):
     """Do all cases, one after the other."""
-    torch.set_num_threads(1)
-    loop.CPU_PIECE_SECONDS = 0.7
     processes = join_processes()
     for case in cases:
-        found = do(Path(folder), case)
-        name = f"{case}-{processes.index}of{processes.count}.json"
-        (Path(folder) / name).write_text(json.dumps(found))
+        found = do(folder, case)
+        (folder / f"{case}-{processes.index}of{processes.count}.json").write_text(json.dumps(found))
+
+
+def main(folder, *cases):
+    """Do all cases in a process of its own."""
+    torch.set_num_threads(1)
+    loop.CPU_PIECE_SECONDS = PIECE_SECONDS
+    do_all(Path(folder), *cases)
 
 
 if __name__ == "__main__":

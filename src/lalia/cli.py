@@ -134,12 +134,15 @@ def train(
 ) -> None:
     """Do everything up to the report: check, split, train, evaluate."""
     from lalia.config import load_config
+    from lalia.cross_validation import cross_validate
     from lalia.run import train as train_run
+    from lalia.settings import is_cross_validation
     from lalia.terminal import is_first_process, show_progress
 
     settings = load_config(config, overrides or [])
+    train_all = cross_validate if is_cross_validation(settings) else train_run
     with show_progress() as progress:
-        folder = train_run(settings, resume=resume, overwrite=overwrite, allow_change=allow_change, progress=progress)
+        folder = train_all(settings, resume=resume, overwrite=overwrite, allow_change=allow_change, progress=progress)
     if is_first_process():
         _show_result(folder)
 
@@ -169,11 +172,13 @@ def report(
     from lalia.run_folder import read_run
     from lalia.terminal import show_progress
 
-    folder, _, _ = read_run(run)
+    folder, _, manifest = read_run(run)
     if explain:
         with show_progress() as progress:
             typer.echo(f"Wrote {explain_run(run, progress)}")
     typer.echo(f"Wrote {write_report(folder)}")
+    if "folds" in manifest:
+        return  # each fold has a rater, and so a card
     card = refresh_card(folder)
     typer.echo("The model card was changed by hand and stays." if card is None else f"Wrote {card}")
 

@@ -6,19 +6,25 @@ Paths in a file are relative to that file, paths in an override and the folder o
 all are kept absolute.
 """
 
+import copy
+import itertools
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from lalia.errors import ConfigError, nearest_choice
+from lalia.errors import ConfigError, list_some, nearest_choice
 from lalia.files import write_text
 from lalia.inherited import inherit_settings
 from lalia.settings import RunSettings
+from lalia.settings.sweep import SweepSettings
+
+SomeSettings = TypeVar("SomeSettings", bound=BaseModel)
 
 
 class _Loader(yaml.SafeLoader):
@@ -41,6 +47,8 @@ class _Loader(yaml.SafeLoader):
             seen.add(key)
         return super().construct_mapping(node, deep=deep)
 
+
+_MOST_COMBINATIONS = 1000
 
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
@@ -70,22 +78,75 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunSettings:
         ConfigError: lists every problem with its key path.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as cause:
-        raise ConfigError(f"Cannot read the settings '{path}': {cause.strerror or cause}.") from cause
-    except UnicodeDecodeError as cause:
-        raise ConfigError(f"{path.name} is not UTF-8 text. Save it as UTF-8.") from cause
-    values = _parse_yaml(text, path.name)
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path.name} must hold settings such as 'name: my-run', got {type(values).__name__}.")
+    values = _read_yaml(path, "name: my-run")
     _resolve_paths(values, path.absolute().parent)
     for override in overrides:
         _apply_override(values, override)
     inherit_settings(values)
     if isinstance(values.setdefault("runs", "runs"), str):
         values["runs"] = _absolute(values["runs"], Path.cwd())
-    return _validate(values, path.name)
+    settings = _validate(values, path.name, RunSettings)
+    for chosen in combinations(settings.choose.grid):
+        with_values(settings, chosen)
+    return settings
+
+
+def load_sweep(path: str | Path) -> SweepSettings:
+    """Read the settings of a sweep from YAML.
+
+    Args:
+        path: a YAML file; the base run, and whatever else names a place, is relative to it.
+
+    Raises:
+        ConfigError: lists every problem with its key path.
+    """
+    path = Path(path)
+    values = _read_yaml(path, "base: run.yaml")
+    folder = path.absolute().parent
+    if isinstance(values.get("base"), str):
+        values["base"] = _absolute(values["base"], folder)
+    if isinstance(values.get("grid"), dict):
+        values["grid"] = _resolve_grid(values["grid"], folder)
+    if isinstance(values.get("trials"), list):
+        values["trials"] = [
+            {str(key): _resolve_value(str(key).split("."), value, folder) for key, value in each.items()}
+            if isinstance(each, dict)
+            else each
+            for each in values["trials"]
+        ]
+    return _validate(values, path.name, SweepSettings)
+
+
+def with_values(settings: RunSettings, values: Mapping[str, Any]) -> RunSettings:
+    """Return settings with other values, given by their key paths, such as ``{"model.layers": 6}``.
+
+    Raises:
+        ConfigError: lists every problem with its key path.
+    """
+    changed = settings.model_dump(mode="json")
+    for key_path, value in values.items():
+        _merge(changed, _nest(key_path.split("."), copy.deepcopy(value)))
+    said = ", ".join(f"{key_path}={value}" for key_path, value in values.items())
+    return _validate(changed, f"a run with {said}", RunSettings)
+
+
+def combinations(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Return every combination of the values of a grid, the last key changing fastest; one that is empty without any.
+
+    Raises:
+        ConfigError: if a key has no value, or there are more combinations than anybody would want to train.
+
+    Example:
+        >>> combinations({"seed": [1, 2], "model.layers": ["last"]})
+        [{'seed': 1, 'model.layers': 'last'}, {'seed': 2, 'model.layers': 'last'}]
+    """
+    empty = [key for key, values in grid.items() if not values]
+    if empty:
+        raise ConfigError(f"A grid needs values to choose from, and {list_some(empty)} has none.")
+    count = math.prod(len(values) for values in grid.values())
+    if count > _MOST_COMBINATIONS:
+        raise ConfigError(f"The grid has {count:,} combinations; {_MOST_COMBINATIONS:,} are the most.")
+    return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
 def save_config(settings: RunSettings, path: str | Path) -> None:
@@ -106,10 +167,25 @@ def identity_json(settings: RunSettings) -> str:
     for key in ("download_dir", "keep_download", "start_from", "head_from"):
         values["model"].pop(key)
     values["split"].pop("path", None)
+    if not values["split"].get("inner"):
+        values.pop("choose")
     for key in ("workers", "gradient_checkpointing", "trackers"):
         values["train"].pop(key)
     values["model"].pop("save_encoder")
     return json.dumps(values, sort_keys=True, allow_nan=False)
+
+
+def _read_yaml(path: Path, example: str) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as cause:
+        raise ConfigError(f"Cannot read the settings '{path}': {cause.strerror or cause}.") from cause
+    except UnicodeDecodeError as cause:
+        raise ConfigError(f"{path.name} is not UTF-8 text. Save it as UTF-8.") from cause
+    values = _parse_yaml(text, path.name)
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path.name} must hold settings such as '{example}', got {type(values).__name__}.")
+    return values
 
 
 def _parse_yaml(text: str, where: str) -> Any:
@@ -132,6 +208,26 @@ def _resolve_paths(values: dict[str, Any], folder: Path) -> None:
     # an encoder is a folder only where that folder is: anything else is an id of the hub
     if isinstance(encoder, str) and (folder / Path(encoder).expanduser()).is_dir():
         values["model"]["encoder"] = _absolute(encoder, folder)
+    choose = values.get("choose")
+    if isinstance(choose, dict) and isinstance(choose.get("grid"), dict):
+        choose["grid"] = _resolve_grid(choose["grid"], folder)
+
+
+def _resolve_grid(grid: Mapping[Any, Any], folder: Path) -> dict[Any, Any]:
+    return {
+        key_path: [_resolve_value(str(key_path).split("."), value, folder) for value in choices]
+        if isinstance(choices, list)
+        else choices
+        for key_path, choices in grid.items()
+    }
+
+
+def _resolve_value(keys: Sequence[str], value: Any, folder: Path) -> Any:
+    nested = _nest(keys, value)
+    _resolve_paths(nested, folder)
+    for key in keys:
+        nested = nested[key]
+    return nested
 
 
 def _absolute(place: str, folder: Path) -> str:
@@ -146,11 +242,16 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     if not equals or not all(keys):
         raise ConfigError(f"Cannot read the override '{override}'. Write key.path=value, such as train.epochs=5.")
     value = _parse_yaml(text, f"the override '{override}'") if text.strip() else None
+    nested = _nest(keys, value)
+    _resolve_paths(nested, Path.cwd())
+    _merge(values, nested)
+
+
+def _nest(keys: Sequence[str], value: Any) -> dict[str, Any]:
     nested: dict[str, Any] = {keys[-1]: value}
     for key in reversed(keys[:-1]):
         nested = {key: nested}
-    _resolve_paths(nested, Path.cwd())
-    _merge(values, nested)
+    return nested
 
 
 def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
@@ -174,22 +275,22 @@ def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
             into[key] = value
 
 
-def _validate(values: dict[str, Any], where: str) -> RunSettings:
+def _validate(values: dict[str, Any], where: str, model: type[SomeSettings]) -> SomeSettings:
     try:
-        return RunSettings.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as cause:
-        problems = list(dict.fromkeys(_problems(cause)))
+        problems = list(dict.fromkeys(_problems(cause, model)))
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     raise ConfigError(f"{where} has {count}: " + "; ".join(problems) + ".")
 
 
-def _problems(error: ValidationError) -> Iterator[str]:
+def _problems(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
     """Say each error in the user's words; where a setting has several types, the attempts become one problem."""
     attempts: dict[tuple[str, str], list[str]] = {}
     doubtful: dict[str, object] = {}
     told: set[str] = set()
     for found in error.errors():
-        place, fields = _place(found["loc"])
+        place, fields = _place(found["loc"], model)
         value, kind, context = found["input"], found["type"], found.get("ctx", {})
         if (kind == "string_type" and isinstance(value, dict)) or (kind == "model_type" and isinstance(value, str)):
             doubtful[place] = value
@@ -241,10 +342,10 @@ def _plain(message: str) -> str:
 _TYPE_NAME = re.compile(r"^(str|int|float|bool|(constrained|literal|function|lax|tuple)[-\[].*|.*\[key\])$")
 
 
-def _place(location: tuple[int | str, ...]) -> tuple[str, list[str]]:
+def _place(location: tuple[int | str, ...], model: type[BaseModel]) -> tuple[str, list[str]]:
     """Return the key path of an error without pydantic's names of variants, and the keys known at its last step."""
     keys: list[str] = []
-    models: list[type[BaseModel]] = [RunSettings]
+    models: list[type[BaseModel]] = [model]
     for step in location:
         fields = {name: field for model in models for name, field in model.model_fields.items()}
         if isinstance(step, str) and step in fields:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lalia.build import build_augmentation, build_rater
@@ -17,7 +17,7 @@ from lalia.errors import AudioError, list_some
 from lalia.model.rater import SpeechRater
 from lalia.processes import Processes
 from lalia.progress import Progress
-from lalia.settings import ColumnSplit, RunSettings
+from lalia.settings import ColumnSplit, DataSettings, RunSettings
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,31 @@ class Prepared:
             keep &= self.table.ratings.notna().any(axis=1).to_numpy()
         return self.table.select(keep)
 
+    def without_test(self) -> "Prepared":
+        """Return the same run without the recordings of its test part."""
+        in_test = self.split.part_of(list(self.table.recordings["recording"])) == "test"
+        parts = self.split.parts
+        split = replace(self.split, parts=parts[parts["part"] != "test"].reset_index(drop=True))
+        return replace(self, table=self.table.select(~in_test), split=split)
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a user should know before training."""
         return (*self.table.flow.notes, *self.split.warnings, *self.risks)
+
+
+class Scans:
+    """The recordings that were decoded once already, for runs on the same data one after another."""
+
+    def __init__(self) -> None:
+        self._tables: dict[tuple[Any, ...], RecordingTable] = {}
+
+    def get(self, settings: DataSettings, rater: SpeechRater, scan: Callable[[], RecordingTable]) -> RecordingTable:
+        """Return the scanned table of these settings and this preprocessing; ``scan`` makes it the first time."""
+        key = (settings.model_dump_json(), rater.preprocessing, rater.encoder.min_samples)
+        if key not in self._tables:
+            self._tables[key] = scan()
+        return self._tables[key]
 
 
 def prepare(
@@ -56,6 +77,7 @@ def prepare(
     progress: Progress | None = None,
     rater: SpeechRater | None = None,
     processes: Processes | None = None,
+    scans: Scans | None = None,
 ) -> Prepared:
     """Read the table, build the rater, decode every recording once, and make the parts.
 
@@ -64,6 +86,7 @@ def prepare(
         progress: is told what happens.
         rater: takes the place of one that is built anew, for a run that has been trained.
         processes: which prepare together: the first one reads the recordings; None: this one is alone.
+        scans: keeps the decoded recordings for the next run.
 
     Raises:
         LaliaError: whatever a user has to mend before this run can train.
@@ -71,8 +94,12 @@ def prepare(
     progress = progress or Progress()
     given = _read_table(settings)
     rater = rater or build_rater(settings, given.traits, given.raters)
-    table = (processes or Processes()).ask_first(
-        lambda: add_audio(given, rater, unreadable=settings.data.unreadable, progress=progress)
+    table = (scans or Scans()).get(
+        settings.data,
+        rater,
+        lambda: (processes or Processes()).ask_first(
+            lambda: add_audio(given, rater, unreadable=settings.data.unreadable, progress=progress)
+        ),
     )
     split = split_speakers(table, settings.split, settings.seed)
     risks = warnings_for(build_augmentation(settings, rater.encoder), table.traits)

@@ -2,7 +2,6 @@
 
 import copy
 import time
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,26 +11,29 @@ import pandas as pd
 import torch
 
 from lalia.build import build_augmentation, load_rater
-from lalia.config import save_config
 from lalia.data.dataset import RecordingDataset
 from lalia.data.single_ratings import single_ratings
-from lalia.data.splits import read_split, write_split
+from lalia.data.splits import read_split
 from lalia.errors import RunError, SplitError
-from lalia.evaluation.run_numbers import decide, score_table, write_numbers
+from lalia.evaluation.run_numbers import (
+    decide,
+    score_baselines,
+    score_table,
+    score_validation,
+    set_spread,
+    write_numbers,
+)
 from lalia.files import replacing
 from lalia.model.layer_mix import WeightedDepths
 from lalia.model.rater import SpeechRater
-from lalia.model.saved_head import read_head
-from lalia.model.saved_rater import hash_weights
-from lalia.prepare import Prepared, describe_flow, prepare
+from lalia.prepare import Prepared, Scans, prepare
 from lalia.processes import Processes, join_processes
 from lalia.progress import Progress
 from lalia.report.card import refresh_card, write_card
 from lalia.report.page import write_report
-from lalia.resuming import accept_changes, find_changes, find_run, write_data_hashes
-from lalia.run_folder import open_run_folder, read_manifest, read_run, run_path, start_manifest, write_manifest
-from lalia.run_lock import run_lock
-from lalia.settings import DecisionSettings, RunSettings
+from lalia.run_begin import begin_run
+from lalia.run_folder import read_run, write_manifest
+from lalia.settings import DecisionSettings, RunSettings, is_cross_validation
 from lalia.training.loop import FitResult, fit
 from lalia.training.reader import InputReader, open_reader
 from lalia.training.trackers import Trackers, check_trackers
@@ -44,6 +46,9 @@ def train(
     overwrite: bool = False,
     allow_change: bool = False,
     progress: Progress | None = None,
+    scans: Scans | None = None,
+    held_out: pd.DataFrame | None = None,
+    scores_test: bool = True,
 ) -> Path:
     """Run everything from the settings to the report, and return the run's folder.
 
@@ -53,73 +58,38 @@ def train(
         overwrite: delete a run of the same settings and data first.
         allow_change: go on also where settings, data, encoder or libraries are not those that the run began with.
         progress: is told what happens.
+        scans: keeps the decoded recordings for the next run.
+        held_out: predictions of training recordings by raters like this one that did not learn from them; thresholds
+            and calibration are fitted on them instead of the validation part.
+        scores_test: False leaves the test part alone; ``evaluate_run`` scores it later, on request.
 
     Raises:
-        LaliaError: if a user has to mend something.
+        LaliaError: if a user has to mend something; that is also a run of all folds, see ``cross_validate``.
         Stopped: on Ctrl-C or SIGTERM, with the state saved once training has begun.
     """
     processes = join_processes()
     progress = progress if progress is not None and processes.is_first else Progress()
     begun = time.perf_counter()
+    if is_cross_validation(settings):
+        raise SplitError("A run tests on one fold (split.fold). All of them are trained by cross_validate.")
     check_trackers(settings.train.trackers)
-    prepared = prepare(settings, progress, processes=processes)
-    start = _start_hashes(settings)
-    hashes = {"data": prepared.data_hash, "split": prepared.split.sha256}
-    folder = run_path(settings, "\n".join([*hashes.values(), *start]))
-    described = {
-        "flow": describe_flow(prepared),
-        **_describe_model(settings, prepared.rater),
-        **_describe_start(prepared, start),
-    }
-    processes.check_alike("settings, data or encoder", (folder.name, described["encoder"]))
-    with ExitStack() as stack:
-
-        def open_folder() -> tuple[Path, dict[str, Any]]:
-            place = find_run(folder, settings, prepared, described["encoder"]) if resume and not overwrite else folder
-            stack.enter_context(run_lock(place))
-            open_run_folder(place, resume=resume, overwrite=overwrite)
-            return place, _begin(place, settings, prepared, described, hashes, allow_change=allow_change)
-
-        folder, manifest = processes.ask_first(open_folder)
+    prepared = prepare(settings, progress, processes=processes, scans=scans)
+    place = begin_run(settings, prepared, processes, resume=resume, overwrite=overwrite, allow_change=allow_change)
+    with place as (folder, manifest):
         if manifest["finished"]:
             progress.say(f"The run '{folder}' has finished already.")
             return folder
         for warning in prepared.warnings:
             progress.say(f"Note: {warning}")
-        outcome = _train_in(folder, settings, prepared, manifest["run"], resume, progress, processes)
+        outcome = _train_in(
+            folder, settings, prepared, manifest["run"], resume, progress, processes, held_out, scores_test
+        )
         if processes.is_first:
             seconds = round(time.perf_counter() - begun, 1)
             write_manifest(folder, manifest | outcome | {"seconds": seconds, "finished": True})
             write_card(folder)
             write_report(folder)
     return folder
-
-
-def _begin(
-    folder: Path,
-    settings: RunSettings,
-    prepared: Prepared,
-    described: dict[str, Any],
-    hashes: dict[str, str],
-    *,
-    allow_change: bool,
-) -> dict[str, Any]:
-    """Write what is known of a run before it trains, and return its manifest; of a finished run nothing is written."""
-    before = read_manifest(folder)
-    if before.get("finished"):
-        return before
-    changes = accept_changes(
-        folder, find_changes(folder, settings, prepared, described["encoder"]), allow_change=allow_change
-    )
-    manifest = start_manifest(settings, {"settings": folder.name.rpartition("-")[2], **hashes})
-    manifest |= described | {key: before[key] for key in ("run", "created") if key in before}
-    if changes:
-        manifest["changes"] = changes
-    save_config(settings, folder / "config.yaml")
-    write_split(prepared.split, folder / "split.csv")
-    write_data_hashes(folder, prepared)
-    write_manifest(folder, manifest)
-    return manifest
 
 
 def _train_in(
@@ -130,6 +100,9 @@ def _train_in(
     resume: bool,
     progress: Progress,
     processes: Processes,
+    held_out: pd.DataFrame | None,
+    *,
+    scores_test: bool,
 ) -> dict[str, Any]:
     """Train and evaluate in a folder that no other run uses, and return what the manifest tells of it."""
     workers, described = settings.train.workers, settings.model_dump(mode="json")
@@ -146,17 +119,23 @@ def _train_in(
         processes=processes,
     )
     processes.ask_first(lambda: _save_training(prepared.rater, result, folder, settings))
-    decisions = decide(prepared, settings, progress, reader, processes)
-    predictions = score_table(prepared, prepared.table, settings, progress, reader, processes)
+    if held_out is None:
+        held_out = score_validation(prepared, settings, progress, reader, processes)
+    else:
+        set_spread(prepared.rater, held_out)
+    decisions = decide(prepared.rater, held_out, settings.decisions)
+    scored = prepared if scores_test else prepared.without_test()
+    predictions = score_table(scored, scored.table, settings, progress, reader, processes)
     if processes.is_first:
         prepared.rater.save_pretrained(folder / "model", encoder_weights=settings.model.save_encoder)
-        write_numbers(predictions, prepared, settings, folder, progress)
+        _write_numbers(predictions, scored, settings, folder, progress)
     return {
         "best_epoch": result.best_epoch,
         "stopped": result.stopped,
         "batch_seconds": result.batch_seconds,
         "processes": processes.count,
-        "test_evaluations": 1,
+        "test_evaluations": int(scores_test),
+        "computed_recordings": reader.computed,
         "thresholds": {trait: each["threshold"] for trait, each in decisions.items()},
         **({"decisions": decisions} if settings.decisions != DecisionSettings() else {}),
         "layer_weights": _layer_weights(prepared.rater),
@@ -172,6 +151,8 @@ def evaluate_run(run: str | Path, progress: Progress | None = None) -> Path:
     """
     progress = progress or Progress()
     folder, settings, manifest = read_run(run)
+    if "folds" in manifest:
+        raise RunError(f"'{folder.name}' is a run of all folds. Evaluate one of those in '{folder / 'folds'}'.")
     prepared = prepare(settings, progress, load_rater(folder / "model"))
     if prepared.data_hash != manifest["hashes"]["data"]:
         raise RunError(
@@ -182,7 +163,7 @@ def evaluate_run(run: str | Path, progress: Progress | None = None) -> Path:
     reader = open_reader(prepared.rater, settings.cache, workers=settings.train.workers)
     prepared = replace(prepared, split=split)
     predictions = score_table(prepared, prepared.table, settings, progress, reader)
-    write_numbers(predictions, prepared, settings, folder, progress)
+    _write_numbers(predictions, prepared, settings, folder, progress)
     # numbers that are looked at again and again, with a change in between, are those of a validation part
     write_manifest(folder, manifest | {"test_evaluations": manifest.get("test_evaluations", 1) + 1})
     refresh_card(folder)
@@ -190,10 +171,20 @@ def evaluate_run(run: str | Path, progress: Progress | None = None) -> Path:
     return folder
 
 
-def _start_hashes(settings: RunSettings) -> list[str]:
-    """Return the hash of the weights that a run goes on from, if it does: a run is named by content, not by place."""
-    place = settings.model.start_from or settings.model.head_from
-    return [] if place is None else [read_head(Path(place)).config.weights_sha256]
+def _write_numbers(
+    predictions: pd.DataFrame, prepared: Prepared, settings: RunSettings, folder: Path, progress: Progress
+) -> None:
+    table, split = prepared.table, prepared.split
+    write_numbers(
+        predictions,
+        table,
+        split,
+        folder,
+        progress,
+        thresholds=prepared.rater.thresholds,
+        baselines=score_baselines(table, split),
+        seed=settings.seed,
+    )
 
 
 def fit_prepared(
@@ -272,33 +263,6 @@ def _save_training(rater: SpeechRater, result: FitResult, folder: Path, settings
     rater.load_state_dict(result.last, strict=False)
     rater.save_pretrained(folder / "model-last", encoder_weights=settings.model.save_encoder)
     rater.load_state_dict(result.best, strict=False)
-
-
-def _describe_model(settings: RunSettings, rater: SpeechRater) -> dict[str, Any]:
-    parameters = list(rater.parameters())
-    return {
-        "encoder": {
-            "name": rater.encoder.source.name,
-            "revision": rater.encoder.source.revision,
-            "is_fine_tuned": rater.encoder.source.is_fine_tuned,
-            "family": rater.encoder.family,
-            "blocks": rater.encoder.n_blocks,
-            "width": rater.encoder.width,
-            "weights_sha256": hash_weights(rater.encoder.state_dict()),
-        },
-        "adaptation": {
-            "kind": settings.model.adapt.kind,
-            "first_changing_depth": rater.encoder.first_changing_depth,
-            "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
-            "parameters": sum(p.numel() for p in parameters),
-        },
-    }
-
-
-def _describe_start(prepared: Prepared, start: list[str]) -> dict[str, Any]:
-    if not start:
-        return {}
-    return {"started_from": {"weights_sha256": start[0], "kept_traits": sorted(prepared.rater.kept_traits)}}
 
 
 def _layer_weights(rater: SpeechRater) -> list[float] | None:

@@ -13,7 +13,7 @@ from lalia.files import replacing, write_json
 from lalia.progress import Progress
 from lalia.report.difference_plot import plot_differences
 from lalia.report.svg import write_svg
-from lalia.run_folder import read_run
+from lalia.run_folder import read_predictions, read_run
 from lalia.scale import Scale
 
 SHOWN_METRICS: Final = ("auc", "spearman")
@@ -72,15 +72,7 @@ def compare(
 
 def _read(run: str | Path, part: str) -> tuple[Model, Scale]:
     folder, settings, manifest = read_run(run)
-    try:
-        predictions = pd.read_csv(
-            folder / "predictions.csv",
-            dtype={"recording": str, "speaker": str, "trait": str, "part": str},
-            keep_default_na=False,
-            na_values={name: [""] for name in ("rating", "score", "level", "probability")},
-        )
-    except OSError as cause:
-        raise RunError(f"The run '{folder}' has no predictions.csv. Write it with: lalia evaluate {folder}") from cause
+    predictions = read_predictions(folder)
     of_part = predictions[predictions["part"] == part].reset_index(drop=True)
     if not of_part["rating"].notna().any():
         raise RunError(f"The run '{folder}' has no rated recordings in its {part} part.")

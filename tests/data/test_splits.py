@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lalia.data.splits import PARTS, Split, read_given_parts, read_split, split_speakers, write_split
+from lalia.data.splits import PARTS, Split, read_given_parts, read_split, split_inner, split_speakers, write_split
 from lalia.data.stratify import level_presence, part_sizes, stratify
 from lalia.data.table import Flow, RecordingTable
 from lalia.errors import SplitError
@@ -265,6 +265,34 @@ def test_levels_have_their_share_in_every_fold():
 def test_more_folds_than_speakers_are_refused():
     with pytest.raises(SplitError, match="Too few speakers: 3 for 5 folds"):
         split_speakers(make_table("abc", hoarse=[1, 2, 3]), FoldSplit(), seed=0)
+
+
+def test_with_all_folds_every_recording_is_tested_in_the_fold_that_tests_it_alone():
+    everything = split_speakers(make_corpus(), FoldSplit(folds=4), seed=3).parts
+    assert set(everything["part"]) == {"test"}
+    alone = split_speakers(make_corpus(), FoldSplit(folds=4, fold=2), seed=3).parts
+    assert alone.loc[alone["part"] == "test", "recording"].tolist() == (
+        everything.loc[everything["fold"] == 2, "recording"].tolist()
+    )
+
+
+def test_a_level_that_a_fold_lacks_is_told():
+    table = make_table("abcdef", hoarse=[1, 1, 1, 1, 4, 4])
+    warnings = split_speakers(table, FoldSplit(folds=3), seed=0).warnings
+    assert any(each.startswith("trait 'hoarse', level 4: only 2 speakers; none in fold ") for each in warnings)
+
+
+def test_inner_folds_hold_out_each_speaker_once():
+    table = make_corpus()
+    splits = split_inner(table, 4, seed=3)
+    assert len(splits) == 4
+    held_out = pd.concat([split.parts[split.parts["part"] == "validation"] for split in splits])
+    assert sorted(held_out["recording"]) == sorted(table.recordings["recording"])
+    for split in splits:
+        of_part = split.parts.groupby("part")["speaker"].agg(set)
+        assert not of_part["train"] & of_part["validation"]
+    with pytest.raises(SplitError, match=r"Too few speakers: 40 for 41 folds. Add speakers, or lower split.inner"):
+        split_inner(table, 41, seed=3)
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from lalia.model.rater import SpeechRater
 from lalia.run import evaluate_run, train
 from lalia.scale import Scale
 from lalia.settings import ConformalAbstain, EntropyAbstain
-from toy_run import quick_settings, write_toy_corpus
+from toy_run import ALL_TRAITS, quick_settings, write_toy_corpus
 
 SCALE = Scale((1.0, 2.0, 3.0, 4.0), present_from=2.0)
 KINDS = ["temperature", "platt", "isotonic"]
@@ -118,11 +118,15 @@ def test_coverage_and_risk_by_hand():
     assert "nothing is decided" in json.dumps(judge_abstention(predictions, SCALE, {"breathy": 0.5}))
 
 
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return write_toy_corpus(tmp_path_factory.mktemp("corpus"), speakers=16)
+
+
 @pytest.mark.parametrize("kind", ["ordinal", "regression"])
-def test_a_run_decides_on_its_validation_part_and_its_rater_decides_alike(tmp_path, kind):
-    corpus = write_toy_corpus(tmp_path / "corpus", speakers=16)
+def test_a_run_decides_on_its_validation_part_and_its_rater_decides_alike(corpus, tmp_path, kind):
     decisions = "decisions={calibration: platt, abstain: {kind: entropy, coverage: 0.6}}"
-    run = train(quick_settings(corpus, tmp_path / "runs", decisions, f"model.head={kind}"))
+    run = train(quick_settings(corpus, tmp_path / "runs", ALL_TRAITS, decisions, f"model.head={kind}"))
     rater = SpeechRater.from_pretrained(run)
     told = json.loads((run / "manifest.json").read_text())["decisions"]
     fitted = [trait for trait in rater.traits if told[trait]["calibration"]["value"]]

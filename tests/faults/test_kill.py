@@ -75,7 +75,9 @@ def test_killed_at_every_file_boundary_of_a_save_a_training_resumes_to_the_same_
     processes, expected, tmp_path, case
 ):
     whole = expected(case)
-    check_save(processes, tmp_path, case, whole, range(1, whole["events"] + 1))
+    # a save has the same files whatever is read; the cases between the simplest and the fullest share the boundaries
+    every, first = (1, 0) if case in ("plain", "all") else (3, list(CASES).index(case) % 3)
+    check_save(processes, tmp_path, case, whole, range(1 + first, whole["events"] + 1, every))
 
 
 @CASE

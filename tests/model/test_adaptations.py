@@ -1,8 +1,9 @@
-"""Every adaptation on every family of encoders: exactly what is declared trains, and it comes back from disk."""
+"""Adaptations on families of encoders: exactly what is declared trains, and it comes back from disk."""
 
 import pytest
 
 from adaptation_check import ADAPTATIONS, MERGEABLE, SILENT, check_adaptation
+from covering import cover
 from lalia.errors import EncoderError
 from toy_encoders import FAMILIES, make_encoder
 
@@ -18,10 +19,12 @@ def is_refused(family, name):
     )
 
 
-CASES = [(family, name) for family in FAMILIES for name in ADAPTATIONS]
+# of WavLM's own attention and of Whisper's silence most went wrong elsewhere
+SELECTED = cover(FAMILIES, ADAPTATIONS, one_in=5, also=[("wavlm", "lora"), ("whisper", "lora")])
+CASES = [pytest.param(case.values, marks=case.marks, id=case.id) for case in SELECTED]
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0]}-{case[1]}")
+@pytest.fixture(scope="module", params=CASES)
 def case(request, tmp_path_factory):
     family, name = request.param
     if is_refused(family, name):

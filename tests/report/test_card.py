@@ -9,8 +9,6 @@ import pytest
 import yaml
 
 from lalia.report.card import GAP, describe_rater, refresh_card
-from lalia.run import train
-from toy_run import quick_settings, write_toy_corpus
 
 SECTIONS = [
     *("Intended use", "How to use", "Model", "Data", "Raters", "Results", "Groups of speakers", "Confounds", "Limits"),
@@ -18,15 +16,11 @@ SECTIONS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("card")
-    return train(quick_settings(write_toy_corpus(folder / "corpus"), folder / "runs"))
-
-
 @pytest.fixture
-def run(trained, tmp_path):
-    return shutil.copytree(trained, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints", "model-last"))
+def run(run_of_all_traits, tmp_path):
+    return shutil.copytree(
+        run_of_all_traits, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints", "model-last")
+    )
 
 
 def sections(card):
@@ -105,10 +99,10 @@ def test_groups_and_confounds_of_an_audit_come_in_and_hidden_groups_stay_hidden(
     assert GAP not in found["Groups of speakers"] + found["Confounds"]
 
 
-def test_a_card_names_no_recording_no_speaker_and_no_path(run, trained):
+def test_a_card_names_no_recording_no_speaker_and_no_path(run, run_of_all_traits):
     split = pd.read_csv(run / "split.csv")
     card = (run / "model" / "README.md").read_text()
-    for secret in (*split["recording"], *split["speaker"], str(trained.parents[1]), "metadata.csv"):
+    for secret in (*split["recording"], *split["speaker"], str(run_of_all_traits.parents[1]), "metadata.csv"):
         assert secret not in card
 
 

@@ -16,17 +16,14 @@ from lalia.report.checklist import BY_LALIA, BY_USER, FACTS, FAILED, OPEN, build
 from lalia.report.contents import read_contents
 from lalia.report.items import load_lists
 from lalia.report.page import write_report
-from lalia.run import train
 from toy_report import EVIL, Page, change_json, make_run, metric
-from toy_run import quick_settings, write_toy_corpus
 
 TRIPOD, CLAIM, DEVELOPMENT, EVALUATION = (one.name for one in load_lists())
 
 
-@pytest.fixture(scope="module")
-def toy(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("checklist")
-    return train(quick_settings(write_toy_corpus(folder / "corpus"), folder / "runs"))
+@pytest.fixture
+def toy(run_of_all_traits):
+    return run_of_all_traits
 
 
 def rows_of(folder, answers=None):

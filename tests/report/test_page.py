@@ -20,6 +20,18 @@ def read(folder: Path) -> Page:
     return Page(write_report(folder).read_text(encoding="utf-8"))
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with its report: to be read, not changed."""
+    run = make_run(tmp_path_factory.mktemp("plain") / "run")
+    write_report(run)
+    return run
+
+
+def read_written(run: Path) -> Page:
+    return Page((run / "report.html").read_text(encoding="utf-8"))
+
+
 def test_report_is_written_with_the_checklist_and_nothing_else_is_left(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     before = {path.name for path in run.iterdir()}
@@ -27,10 +39,9 @@ def test_report_is_written_with_the_checklist_and_nothing_else_is_left(tmp_path:
     assert {path.name for path in run.iterdir()} == before | {"report.html", "checklist.csv", "checklist-answers.yaml"}
 
 
-def test_same_files_give_the_same_bytes(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run")
-    first = write_report(run).read_bytes()
-    assert write_report(run).read_bytes() == first
+def test_same_files_give_the_same_bytes(plain: Path) -> None:
+    first = (plain / "report.html").read_bytes()
+    assert write_report(plain).read_bytes() == first
 
 
 def test_report_needs_no_torch(tmp_path: Path) -> None:
@@ -66,10 +77,9 @@ def test_text_of_users_is_escaped_everywhere(tmp_path: Path) -> None:
     assert page.text.count(EVIL) > 10
 
 
-def test_page_loads_nothing(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run")
-    page = read(run)
-    html = (run / "report.html").read_text()
+def test_page_loads_nothing(plain: Path) -> None:
+    page = read_written(plain)
+    html = (plain / "report.html").read_text()
     assert "://" not in html
     assert not {"script", "link", "iframe", "object", "img"} & set(page.tags)
     assert all(value.startswith("#") for _, name, value in page.attributes if name in ("href", "src"))
@@ -78,8 +88,8 @@ def test_page_loads_nothing(tmp_path: Path) -> None:
     assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'")
 
 
-def test_ids_in_the_page_are_unique_and_every_reference_leads_to_one(tmp_path: Path) -> None:
-    page = read(make_run(tmp_path / "run"))
+def test_ids_in_the_page_are_unique_and_every_reference_leads_to_one(plain: Path) -> None:
+    page = read_written(plain)
     ids = [value for _, name, value in page.attributes if name == "id"]
     assert len(ids) == len(set(ids))
     inside = {value[1:] for _, name, value in page.attributes if name == "href"}
@@ -88,8 +98,8 @@ def test_ids_in_the_page_are_unique_and_every_reference_leads_to_one(tmp_path: P
     assert inside | clips | labels <= set(ids)
 
 
-def test_every_figure_has_a_role_and_a_text(tmp_path: Path) -> None:
-    page = read(make_run(tmp_path / "run"))
+def test_every_figure_has_a_role_and_a_text(plain: Path) -> None:
+    page = read_written(plain)
     figures = [value for tag, name, value in page.attributes if tag == "svg" and name == "aria-label"]
     # 2 metrics for 2 units, 3 of training, 1 of depths, 3 for each of 2 traits
     assert len(figures) == page.tags.count("svg") == page.tags.count("figure") == 14
@@ -97,8 +107,8 @@ def test_every_figure_has_a_role_and_a_text(tmp_path: Path) -> None:
     assert sum(tag == "svg" and value == "img" for tag, _, value in page.attributes) == 14
 
 
-def test_every_table_has_a_caption_and_every_heading_a_scope(tmp_path: Path) -> None:
-    page = read(make_run(tmp_path / "run"))
+def test_every_table_has_a_caption_and_every_heading_a_scope(plain: Path) -> None:
+    page = read_written(plain)
     assert page.tags.count("table") == page.tags.count("caption") == 8 + 5
     assert page.tags.count("th") == sum(tag == "th" and name == "scope" for tag, name, _ in page.attributes)
 
@@ -133,10 +143,9 @@ def test_disagreements_are_the_ten_largest(tmp_path: Path) -> None:
     assert "train-003" not in text
 
 
-def test_every_value_of_the_headline_part_is_on_the_page(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run")
-    text = read(run).text
-    numbers = json.loads((run / "metrics.json").read_text())["test"]
+def test_every_value_of_the_headline_part_is_on_the_page(plain: Path) -> None:
+    text = read_written(plain).text
+    numbers = json.loads((plain / "metrics.json").read_text())["test"]
     for branch in (numbers, *numbers["baselines"].values(), numbers["raters"]):
         for unit in ("recording", "speaker"):
             for metrics in branch[unit]["traits"].values():
@@ -145,10 +154,9 @@ def test_every_value_of_the_headline_part_is_on_the_page(tmp_path: Path) -> None
                     assert f" {found['value']:.2f} {found['low']:.2f} to {found['high']:.2f} " in text
 
 
-def test_headline_rows_stand_in_order_of_the_sources(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run")
-    text = read(run).text
-    macro = json.loads((run / "metrics.json").read_text())["test"]["recording"]["macro"]["auc"]
+def test_headline_rows_stand_in_order_of_the_sources(plain: Path) -> None:
+    text = read_written(plain).text
+    macro = json.loads((plain / "metrics.json").read_text())["test"]["recording"]["macro"]["auc"]
     shown = f"mean of all traits model {macro['value']:.2f} {macro['low']:.2f} to {macro['high']:.2f} "
     assert shown in text
     found = re.findall(
@@ -251,8 +259,8 @@ def test_trait_without_ratings_has_tables_but_no_figures(tmp_path: Path) -> None
     assert page.tags.count("svg") == 11
 
 
-def test_flow_and_excluded_ratings_are_counted(tmp_path: Path) -> None:
-    text = read(make_run(tmp_path / "run")).text
+def test_flow_and_excluded_ratings_are_counted(plain: Path) -> None:
+    text = read_written(plain).text
     assert "In the table 27 13 Left out: too short 2 1 Kept 24 12 Part train 8 4" in text
     assert "hoarse_harsh -1 missing code 2" in text
     assert (

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
+from covering import cover
 from lalia.data.audio import load_waveform
 from lalia.data.dataset import BucketedBatches, RecordingDataset, load_batches
 from lalia.errors import Stopped, TrainingError
@@ -245,18 +246,22 @@ def test_frozen_encoder_keeps_its_bytes_and_its_mode(table):
     assert all(torch.equal(before[name], value) for name, value in rater.encoder.state_dict().items())
 
 
+WAYS = {
+    "full": (adapt_full, {}),
+    "gradual": (adapt_full, {"unfreeze_every": 1, "layer_decay": 0.5}),
+    "lora": (lambda e: adapt_lora(e, rank=2, dropout=0.2), {"unfreeze_every": 2}),
+    "adalora": (lambda e: adapt_adalora(e, rank=1, start_rank=3), {}),
+    **{each["kind"]: (lambda e: adapt_partial(e, last=1), {"optimizer": each}) for each in OPTIONS},
+}
+STEPS = (1, 4, 6, 10)
+
+
 @pytest.mark.parametrize(
-    ("adapt", "changes"),
-    [
-        (adapt_full, {}),
-        (adapt_full, {"unfreeze_every": 1, "layer_decay": 0.5}),
-        (lambda e: adapt_lora(e, rank=2, dropout=0.2), {"unfreeze_every": 2}),
-        (lambda e: adapt_adalora(e, rank=1, start_rank=3), {}),
-        *((lambda e: adapt_partial(e, last=1), {"optimizer": each}) for each in OPTIONS),
-    ],
-    ids=["full", "gradual", "lora", "adalora", *(each["kind"] for each in OPTIONS)],
+    ("way", "stop_at"), cover(WAYS, STEPS, one_in=4, also=[("full", step) for step in STEPS] + [("gradual", 6)])
 )
-def test_a_stopped_training_resumes_to_the_same_weights(table, tmp_path, adapt, changes):
+def test_a_stopped_training_resumes_to_the_same_weights(table, tmp_path, way, stop_at):
+    adapt, changes = WAYS[way]
+
     def train_once(folder, progress=None, resume=False):
         rater = make_trained_rater(adapt)
         options = settings(epochs=3, batch_seconds=0.8, **changes)
@@ -272,15 +277,14 @@ def test_a_stopped_training_resumes_to_the_same_weights(table, tmp_path, adapt, 
         return rater, result
 
     whole, expected = train_once("whole")
-    for stop_at in (1, 4, 6, 10):
-        with pytest.raises(Stopped, match=r"Stopped in epoch \d\. The state is saved: go on with --resume\.") as caught:
-            train_once(f"stopped{stop_at}", SignalAt(stop_at))
-        assert caught.value.signal_number == signal.SIGTERM
-        resumed, result = train_once(f"stopped{stop_at}", resume=True)
-        assert all(torch.equal(value, whole.state_dict()[name]) for name, value in resumed.state_dict().items())
-        # the best weights may be older than the stop: the last ones tell more
-        assert all(torch.equal(value, expected.last[name]) for name, value in result.last.items())
-        assert [r["train_loss"] for r in result.history] == [r["train_loss"] for r in expected.history]
+    with pytest.raises(Stopped, match=r"Stopped in epoch \d\. The state is saved: go on with --resume\.") as caught:
+        train_once("stopped", SignalAt(stop_at))
+    assert caught.value.signal_number == signal.SIGTERM
+    resumed, result = train_once("stopped", resume=True)
+    assert all(torch.equal(value, whole.state_dict()[name]) for name, value in resumed.state_dict().items())
+    # the best weights may be older than the stop: the last ones tell more
+    assert all(torch.equal(value, expected.last[name]) for name, value in result.last.items())
+    assert [r["train_loss"] for r in result.history] == [r["train_loss"] for r in expected.history]
 
 
 class NoteEpochs(Progress):

@@ -8,6 +8,7 @@ import soundfile
 import torch
 
 from adaptation_check import ADAPTATIONS
+from covering import cover
 from lalia.data.audio import scan_recordings
 from lalia.data.dataset import RecordingDataset
 from lalia.errors import EmptyRecordingError
@@ -27,7 +28,7 @@ from toy_encoders import ENCODERS, FAMILIES, make_encoder, noise
 from toy_rater import TRANSFORMER, make_rater
 
 TRAINING = TrainSettings(
-    epochs=3,
+    epochs=2,
     batch_seconds=1.2,
     learning_rate=0.01,
     encoder_learning_rate=0.01,
@@ -103,8 +104,7 @@ STARTS = {
 }
 
 
-@pytest.mark.parametrize("start", STARTS)
-@pytest.mark.parametrize("family", ENCODERS)
+@pytest.mark.parametrize(("family", "start"), cover(ENCODERS, STARTS, one_in=6))
 def test_scores_from_the_store_are_those_without_it(family, start, table, tmp_path):
     adapt, layers, pooling = STARTS[start]
     encoder = make_encoder(family)
@@ -158,22 +158,20 @@ def test_a_head_with_a_transformer_takes_frames():
     assert isinstance(find_frozen_part(rater, "float16"), FrozenFrames)
 
 
-@pytest.mark.parametrize(
-    ("adapt", "layers", "pooling"),
-    [
-        (adapt_frozen, "weighted", "mean"),
-        (adapt_frozen, "last", "attention"),
-        (last_block, "weighted", "attention"),
-        (ADAPTATIONS["lora"], "last", "mean"),
-        (ADAPTATIONS["soft_prompt"], "last", "mean"),
-        (ADAPTATIONS["ia3"], "last", "mean"),
-        (all_but_features, "last", "mean"),
-    ],
-)
-@pytest.mark.parametrize("workers", [0, 1])
-def test_training_goes_the_same_way_and_the_encoder_runs_once_per_window(
-    adapt, layers, pooling, workers, table, tmp_path
-):
+TRAINED = {
+    "vectors": (adapt_frozen, "weighted", "mean"),
+    "frames": (adapt_frozen, "last", "attention"),
+    "last block": (last_block, "weighted", "attention"),
+    "lora": (ADAPTATIONS["lora"], "last", "mean"),
+    "soft prompt": (ADAPTATIONS["soft_prompt"], "last", "mean"),
+    "ia3": (ADAPTATIONS["ia3"], "last", "mean"),
+    "all but the features": (all_but_features, "last", "mean"),
+}
+
+
+@pytest.mark.parametrize(("trained", "workers"), cover(TRAINED, (0, 1), one_in=2, also=[(each, 0) for each in TRAINED]))
+def test_training_goes_the_same_way_and_the_encoder_runs_once_per_window(trained, workers, table, tmp_path):
+    adapt, layers, pooling = TRAINED[trained]
     results = []
     for store in (None, ActivationStore(tmp_path / "cache", dtype="float32")):
         rater = make_adapted(adapt, layers=layers, pooling=pooling)
@@ -203,7 +201,7 @@ def test_gradual_unfreezing_starts_from_the_lowest_depth_that_will_train(table, 
     rater = make_adapted(lambda encoder: adapt_partial(encoder, last=2))
     reader = InputReader(rater, ActivationStore(tmp_path / "cache"))
     assert reader.part.depths == (1,)
-    settings = TRAINING.model_copy(update={"unfreeze_every": 1})
+    settings = TRAINING.model_copy(update={"unfreeze_every": 1, "epochs": 3})
     before = {name: value.clone() for name, value in rater.encoder.named_parameters()}
     fit(rater, dataset_for(rater, table), dataset_for(rater, table), settings, seed=0, reader=reader)
     moved = {
@@ -282,8 +280,10 @@ def test_a_store_that_is_too_small_changes_no_score_and_keeps_what_fits(start, m
     assert "Activations are not kept in the cache" in caplog.text
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("start", ["frozen, last", "frozen, weighted attention", "last block", "soft prompt"])
+KINDS_OF_ENTRIES = ["frozen, last", "frozen, weighted attention", "last block", "soft prompt"]
+
+
+@pytest.mark.parametrize(("family", "start"), cover(FAMILIES, KINDS_OF_ENTRIES, one_in=2))
 def test_the_forecast_is_what_the_entries_take(family, start, table, tmp_path):
     adapt, layers, pooling = STARTS[start]
     encoder = make_encoder(family)

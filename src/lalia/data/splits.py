@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -93,16 +93,42 @@ def split_speakers(table: RecordingTable, split: SplitSettings, seed: int) -> Sp
             speakers = _deal_parts(presence, [split.train, split.validation, split.test], PARTS, generator)
         case ColumnSplit():
             speakers = _given_parts(table, split.column)
+        case FoldSplit(fold="all"):
+            folds = _deal_folds(presence, split.folds, generator)
+            return Split(_list_parts(table, folds.map(lambda _: "test"), folds), _warn_of_rare_levels(presence, folds))
         case FoldSplit():
             folds = _deal_folds(presence, split.folds, generator)
             speakers = folds.eq(split.fold).map({True: "test", False: "train"})
     if not isinstance(split, RandomSplit) and split.validation > 0 and "validation" not in set(speakers):
         speakers = _carve_validation(speakers, presence, split.validation, generator)
+    return Split(_list_parts(table, speakers, folds), _warn_of_rare_levels(presence, speakers))
+
+
+def split_inner(table: RecordingTable, folds: int, seed: int) -> tuple[Split, ...]:
+    """Deal the speakers of a training part into inner folds: as many splits, each with another fold as validation.
+
+    Args:
+        table: the recordings of the training part alone.
+        folds: how many.
+        seed: of the dealing.
+
+    Raises:
+        SplitError: if there are fewer speakers than folds.
+    """
+    presence = level_presence(table)
+    dealt = _deal_folds(presence, folds, np.random.default_rng([seed, 1]), "split.inner")
+    parts = [dealt.eq(fold).map({True: "validation", False: "train"}) for fold in range(1, folds + 1)]
+    return tuple(Split(_list_parts(table, part, dealt)) for part in parts)
+
+
+def _list_parts(
+    table: RecordingTable, part_of_speaker: "pd.Series[str]", folds: "pd.Series[int] | None"
+) -> pd.DataFrame:
     parts = table.recordings[["recording", "speaker"]].sort_values("recording", ignore_index=True)
-    parts["part"] = parts["speaker"].map(speakers)
+    parts["part"] = parts["speaker"].map(part_of_speaker)
     if folds is not None:
         parts["fold"] = parts["speaker"].map(folds)
-    return Split(parts, _warn_of_rare_levels(presence, speakers))
+    return parts
 
 
 def read_given_parts(table: RecordingTable, split: SplitSettings) -> pd.DataFrame:
@@ -164,8 +190,10 @@ def read_split(path: str | Path, table: RecordingTable | None = None, sha256: st
     if table is None:
         return Split(parts)
     _check_fits(parts, table, path.name)
-    part_of_speaker = parts.drop_duplicates("speaker").set_index("speaker")["part"]
-    return Split(parts, _warn_of_rare_levels(level_presence(table), part_of_speaker))
+    # where every fold is tested, the folds are what levels could lack
+    place = "fold" if "fold" in parts and set(parts["part"]) == {"test"} else "part"
+    place_of_speaker = parts.drop_duplicates("speaker").set_index("speaker")[place]
+    return Split(parts, _warn_of_rare_levels(level_presence(table), place_of_speaker))
 
 
 def _deal_parts(
@@ -182,9 +210,11 @@ def _deal_parts(
     return pd.Series(np.array(names, dtype=object)[dealt], index=presence.index)
 
 
-def _deal_folds(presence: pd.DataFrame, folds: int, generator: np.random.Generator) -> "pd.Series[int]":
+def _deal_folds(
+    presence: pd.DataFrame, folds: int, generator: np.random.Generator, setting: str = "split.folds"
+) -> "pd.Series[int]":
     if len(presence) < folds:
-        raise SplitError(f"Too few speakers: {len(presence)} for {folds} folds. Add speakers, or lower split.folds.")
+        raise SplitError(f"Too few speakers: {len(presence)} for {folds} folds. Add speakers, or lower {setting}.")
     dealt = stratify(presence.to_numpy(), part_sizes(len(presence), [1 / folds] * folds), generator)
     return pd.Series(dealt + 1, index=presence.index)
 
@@ -275,14 +305,18 @@ def _check_fits(parts: pd.DataFrame, table: RecordingTable, where: str) -> None:
         raise SplitError(f"{where} does not fit the data: {'; '.join(problems)}. Make it again with lalia split.")
 
 
-def _warn_of_rare_levels(presence: pd.DataFrame, part_of_speaker: "pd.Series[str]") -> tuple[str, ...]:
-    part = part_of_speaker.reindex(presence.index)
-    filled = [name for name in PARTS if (part == name).any()]
+def _warn_of_rare_levels(presence: pd.DataFrame, place_of_speaker: "pd.Series[Any]") -> tuple[str, ...]:
+    """Warn of levels that few speakers have, or none in a part or fold."""
+    place = place_of_speaker.reindex(presence.index)
+    names: dict[Any, str] = {name: name for name in PARTS} | {
+        fold: f"fold {fold}" for fold in sorted(set(place)) if fold not in PARTS
+    }
+    filled = [name for name in names if (place == name).any()]
     warnings = []
     for column, has_level in presence.items():
         trait, level = cast(tuple[str, float], column)
         total = int(has_level.sum())
-        missing = [name for name in filled if not (has_level & (part == name)).any()]
+        missing = [names[name] for name in filled if not (has_level & (place == name)).any()]
         notes = []
         if total < _FEW_SPEAKERS:
             notes.append(f"only {total} speaker{'' if total == 1 else 's'}" if total else "no speaker")

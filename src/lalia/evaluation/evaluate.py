@@ -90,7 +90,8 @@ def evaluate(
 
     Args:
         predictions: columns recording, speaker, part, trait, rating, score, level, probability; one row per recording,
-            part and trait; NaN where there is no rating, and no level from a binary head.
+            part and trait; NaN where there is no rating, and no level from a binary head. A column threshold takes the
+            place of ``thresholds``, row by row.
         scale: of the ratings and levels.
         thresholds: of each trait, the probability from which on it is called present; a trait may lack one.
         tasks: the speech task of each recording, where the table has tasks.
@@ -199,7 +200,9 @@ def metrics_table(tree: Mapping[str, Any], part: str, unit: Unit) -> pd.DataFram
 def average_speakers(predictions: pd.DataFrame, scale: Scale) -> pd.DataFrame:
     """Return a row per speaker and trait: means over the rated recordings, and the level nearest to the mean score."""
     rated = predictions[predictions["rating"].notna()]
-    means = rated.groupby(["trait", "speaker"], as_index=False)[["rating", "score", "level", "probability"]].mean()
+    # the threshold of a speaker is that of all its recordings
+    columns = [name for name in ("rating", "score", "level", "probability", "threshold") if name in rated]
+    means = rated.groupby(["trait", "speaker"], as_index=False)[columns].mean()
     return means.assign(level=np.where(means["level"].isna(), np.nan, scale.nearest_level(means["score"])))
 
 
@@ -272,14 +275,17 @@ def _evaluate_part(
 
 
 def judge_rows(rated: pd.DataFrame, scale: Scale, threshold: float | None, unit: Unit) -> Judged:
-    """Put the rated rows of one trait on the scale, with what was said of them; see ``judge``."""
+    """Put the rated rows of one trait on the scale, with what was said of them; see ``judge``.
+
+    Where rows have a column threshold, as those of several folds do, each is called by its own.
+    """
     return judge(
         rated["rating"],
         scale,
         scores=rated["score"],
         levels=rated["level"],
         probability=rated["probability"],
-        threshold=threshold,
+        threshold=rated["threshold"].to_numpy() if "threshold" in rated else threshold,
         unit=unit,
     )
 

@@ -15,6 +15,7 @@ from lalia.data.audio import scan_recordings
 from lalia.data.dataset import BucketedBatches, RecordingDataset
 from lalia.data.table import Flow, RecordingTable
 from lalia.errors import AudioError, CacheError, ConfigError, list_some
+from lalia.evaluation.ensemble import average_scores, find_members
 from lalia.files import replacing
 from lalia.model.rater import SpeechRater
 from lalia.model.saved_rater import find_rater
@@ -35,6 +36,7 @@ def predict(
     reader: InputReader | None = None,
     progress: Progress | None = None,
     processes: Processes | None = None,
+    title: str = "scoring",
 ) -> pd.DataFrame:
     """Return the scores of recordings, each of which depends on its recording alone.
 
@@ -48,6 +50,7 @@ def predict(
         reader: of this rater; with a store, what is in it is not computed again and what is not is put there.
         progress: is advanced by each recording.
         processes: which share the recordings, and all get the scores of all; None: this one is alone.
+        title: of the stage, for ``progress``.
 
     Returns:
         A row per recording, in the order given, and trait: ``recording``, ``trait``, ``score`` (in units of the scale;
@@ -73,6 +76,8 @@ def predict(
         preprocessing=rater.preprocessing,
     )
     reader = reader or InputReader(rater, workers=workers)
+    reader.fill(dataset, progress)
+    progress.start(title, len(recordings))
     rater.windows_at_once = max(1, int(batch_seconds // rater.preprocessing.window_seconds))
     processes = processes or Processes()
     scored = processes.collect(
@@ -102,7 +107,7 @@ def predict_files(
     """Rate recordings with a saved rater and write the scores as CSV.
 
     Args:
-        run: the folder of a run, or of a saved rater.
+        run: the folder of a run, or of a saved rater; of all folds, the mean of their raters is written.
         recordings: columns ``recording`` and ``path``.
         out: the file to write; it appears complete or not at all.
         progress: is told of each recording.
@@ -115,20 +120,39 @@ def predict_files(
         AudioError: if none of the recordings can be rated.
     """
     progress = progress or Progress()
-    rater = load_rater(run).to("cuda" if torch.cuda.is_available() else "cpu")
-    progress.start("reading recordings", len(recordings))
-    scan = _scan(rater, recordings, progress)
-    bad = scan[scan["problem"] != ""]
-    problems: dict[str, str] = dict(zip(bad["recording"], bad["problem"], strict=True))
-    if len(bad) == len(recordings):
-        raise AudioError(f"None of the recordings can be rated: {_list_problems(bad)}.")
-    usable = recordings.assign(**{column: scan[column].to_numpy() for column in ("duration_seconds", "sha256")})
-    usable = usable[(scan["problem"] == "").to_numpy()]
-    progress.start("rating", len(usable))
-    scores = predict(rater, usable, reader=_reader_of_run(run, rater), progress=progress)
+    problems: dict[str, str] = {}
+    tables = []
+    scan = _Scan()
+    for member in find_members(Path(run)):
+        rater = load_rater(member).to("cuda" if torch.cuda.is_available() else "cpu")
+        scanned = scan.of(rater, recordings, progress)
+        bad = scanned[scanned["problem"] != ""]
+        if len(bad) == len(recordings):
+            raise AudioError(f"None of the recordings can be rated: {_list_problems(bad)}.")
+        problems |= dict(zip(bad["recording"], bad["problem"], strict=True))
+        usable = recordings.assign(**{column: scanned[column].to_numpy() for column in ("duration_seconds", "sha256")})
+        usable = usable[~usable["recording"].isin(problems)]
+        reader = _reader_of_run(member, rater)
+        tables.append(predict(rater, usable, reader=reader, progress=progress, title="rating"))
+    tables = [table[~table["recording"].isin(problems)].reset_index(drop=True) for table in tables]
     with replacing(out) as temporary:
-        scores.to_csv(temporary, index=False, lineterminator="\n")
+        average_scores(tables, rater.scale).to_csv(temporary, index=False, lineterminator="\n")
     return problems
+
+
+class _Scan:
+    """What is measured of recordings, once for all raters that read them alike."""
+
+    def __init__(self) -> None:
+        self._known: dict[object, pd.DataFrame] = {}
+
+    def of(self, rater: SpeechRater, recordings: pd.DataFrame, progress: Progress) -> pd.DataFrame:
+        """Return the columns of ``scan_recordings``."""
+        key = (rater.preprocessing, rater.encoder.min_samples)
+        if key not in self._known:
+            progress.start("reading recordings", len(recordings))
+            self._known[key] = _scan(rater, recordings, progress)
+        return self._known[key]
 
 
 @torch.inference_mode()

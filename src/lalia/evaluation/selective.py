@@ -26,7 +26,8 @@ def judge_abstention(
     """Return for each part and trait what is decided and how often that is wrong, with intervals over speakers.
 
     Args:
-        predictions: columns part, speaker, trait, rating, probability, abstains.
+        predictions: columns part, speaker, trait, rating, probability, abstains; a column threshold takes the place
+            of ``thresholds``, row by row.
         scale: of the ratings.
         thresholds: from which probability on a trait is called present.
         replicates: how often the speakers of a part are drawn.
@@ -41,8 +42,9 @@ def judge_abstention(
     tree: dict[str, Any] = {}
     for key, rows in predictions[predictions["rating"].notna()].groupby(["part", "trait"], sort=False):
         part, trait = map(str, key)
+        threshold = rows["threshold"].to_numpy() if "threshold" in rows else np.full(len(rows), thresholds[trait])
         is_wrong = (scale.is_present(rows["rating"].to_numpy(dtype=np.float64)) == 1) != (
-            rows["probability"].to_numpy() >= thresholds[trait]
+            rows["probability"].to_numpy() >= threshold
         )
         is_decided = ~rows["abstains"].to_numpy(dtype=bool)
         weights = speaker_weights(rows["speaker"].astype(str).tolist(), replicates, seed)
@@ -51,7 +53,7 @@ def judge_abstention(
             "coverage": _share(is_decided, everything, weights),
             "risk": _share(is_wrong, is_decided, weights),
             "risk_without": _share(is_wrong, everything, weights),
-            "curve": _curve(is_wrong, rows["probability"].to_numpy(dtype=np.float64), thresholds[trait]),
+            "curve": _curve(is_wrong, rows["probability"].to_numpy(dtype=np.float64), threshold),
         }
     return tree
 
@@ -66,9 +68,11 @@ def _share(is_counted: NDArray[np.bool_], among: NDArray[np.bool_], weights: NDA
     return {"value": float((is_counted & among).sum() / n), "low": low, "high": high, "n": n}
 
 
-def _curve(is_wrong: NDArray[np.bool_], probability: NDArray[np.float64], threshold: float) -> list[list[float]]:
-    log_odds = logit(np.clip([*probability, threshold], _SMALLEST, 1 - _SMALLEST))
-    order = np.argsort(-np.abs(log_odds[:-1] - log_odds[-1]), kind="stable")
+def _curve(
+    is_wrong: NDArray[np.bool_], probability: NDArray[np.float64], threshold: NDArray[np.float64]
+) -> list[list[float]]:
+    log_odds, center = (logit(np.clip(values, _SMALLEST, 1 - _SMALLEST)) for values in (probability, threshold))
+    order = np.argsort(-np.abs(log_odds - center), kind="stable")
     counts = np.unique(np.linspace(0, len(order), CURVE_POINTS + 1).round().astype(int)[1:])
     risks = np.cumsum(is_wrong[order]) / np.arange(1, len(order) + 1)
     return [[float(count / len(order)), float(risks[count - 1])] for count in counts if count]

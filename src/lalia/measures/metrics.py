@@ -129,7 +129,7 @@ def judge(
     scores: ArrayLike,
     levels: ArrayLike,
     probability: ArrayLike,
-    threshold: float | None,
+    threshold: float | ArrayLike | None,
     unit: Literal["recording", "speaker"] = "recording",
 ) -> Judged:
     """Put ratings and what was said of them on the scale.
@@ -140,7 +140,8 @@ def judge(
         scores: one per rating; a column with NaN counts as not given, as for the next two.
         levels: predicted levels, such as NaN from a binary head.
         probability: of presence.
-        threshold: the probability from which on a row is called present, None where there is no decision.
+        threshold: the probability from which on a row is called present, one for all or each its own; None where there
+            is no decision.
         unit: what a row is.
     """
     known = np.asarray(ratings, dtype=np.float64)
@@ -153,7 +154,7 @@ def judge(
         scores=score,
         probability=chance,
         predicted_index=None if level is None else scale.level_index(level),
-        is_called=None if chance is None or threshold is None else chance >= threshold,
+        is_called=None if chance is None or threshold is None else chance >= np.asarray(threshold),
         unit=unit,
     )
 

@@ -145,6 +145,11 @@ def find_rater(folder: Path) -> Path:
     """
     found = folder if (folder / CONFIG_FILE).is_file() else folder / "model"
     if not (found / CONFIG_FILE).is_file():
+        if (folder / "folds").is_dir():
+            raise RaterError(
+                f"'{folder}' holds a rater for each fold, not one. Give one of the runs in '{folder / 'folds'}', or"
+                " rate with all of them: lalia predict"
+            )
         raise RaterError(
             f"No rater in '{folder}': neither {CONFIG_FILE} nor model/{CONFIG_FILE} is there."
             " Give the folder of a finished run or its model folder."

@@ -191,11 +191,13 @@ def read_contents(folder: Path) -> Contents:
         RunError: if a file is missing or cannot be read.
         ConfigError: if the settings are not those of a run.
     """
+    manifest = _read_json(folder / "manifest.json")
     return Contents(
         settings=load_config(folder / "config.yaml"),
-        manifest=_read_json(folder / "manifest.json"),
+        manifest=manifest,
         metrics=_read_json(folder / "metrics.json"),
-        history=_read_history(folder / "history.csv"),
+        # each fold has a history of its own
+        history=pd.DataFrame({"epoch": []}) if "folds" in manifest else _read_history(folder / "history.csv"),
         predictions=_read_predictions(folder / "predictions.csv"),
         split=_read_split(folder / "split.csv"),
         groups=read_groups(folder),

@@ -57,12 +57,14 @@ from lalia.settings.optimizer import (
 from lalia.settings.run import (
     AuditSettings,
     CacheSettings,
+    ChooseSettings,
     EarlyStopping,
     EmaSettings,
     ProbeSettings,
     ReportSettings,
     RunSettings,
     TrainSettings,
+    is_cross_validation,
 )
 
 __all__ = [
@@ -83,6 +85,7 @@ __all__ = [
     "AugmentSettings",
     "BinaryHead",
     "CacheSettings",
+    "ChooseSettings",
     "ColumnSettings",
     "ColumnSplit",
     "ConformalAbstain",
@@ -127,4 +130,5 @@ __all__ = [
     "StatisticsPooling",
     "TrainSettings",
     "TransformerSettings",
+    "is_cross_validation",
 ]

@@ -148,20 +148,25 @@ class ColumnSplit(Settings):
 
 
 class FoldSplit(Settings):
-    """Grouped, stratified folds; a run tests on one of them."""
+    """Grouped, stratified folds: each is tested by a rater that was trained on the others."""
 
     kind: Literal["folds"] = "folds"
     folds: Annotated[int, Field(ge=2)] = 5
     """The number of folds."""
-    fold: Count = 1
-    """The fold that is the test part, from 1."""
+    fold: Count | Literal["all"] = "all"
+    """all: as many runs as folds, and their numbers pooled; a number, from 1: one run that tests on this fold."""
+    inner: Annotated[int, Field(ge=2)] | None = None
+    """Nested cross-validation: into so many folds the speakers that a fold trains on are dealt again, to choose among
+    ``choose.grid`` and to fit thresholds and calibration; null fits these on the validation part."""
     validation: OpenFraction = 0.15
     """The share of the other speakers that becomes the validation part."""
 
     @model_validator(mode="after")
     def _check(self) -> "FoldSplit":
-        if self.fold > self.folds:
+        if self.fold != "all" and self.fold > self.folds:
             raise ValueError(f"fold must be 1 to {self.folds}, got {self.fold}")
+        if self.fold != "all" and self.inner is not None:
+            raise ValueError("inner goes with fold: all")
         return self
 
 

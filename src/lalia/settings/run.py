@@ -1,6 +1,6 @@
 """Settings of a run as a whole: how it trains, what its report shows, and all the others."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -13,7 +13,7 @@ from lalia.settings.base import (
     Positive,
     Settings,
 )
-from lalia.settings.data import AudioSettings, DataSettings, RandomSplit, SplitSettings
+from lalia.settings.data import AudioSettings, DataSettings, FoldSplit, RandomSplit, SplitSettings
 from lalia.settings.decisions import DecisionSettings
 from lalia.settings.head import RegressionHead
 from lalia.settings.loss import LossSettings
@@ -122,6 +122,16 @@ class ProbeSettings(Settings):
     """The recordings to probe; without the test part, a depth that looks good can still be tested honestly."""
 
 
+class ChooseSettings(Settings):
+    """What nested cross-validation chooses for each fold, on the speakers that the fold trains on."""
+
+    grid: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    """Settings by their key path, and the values to choose from, such as ``{model.layers: [6, 12]}``; all combinations
+    are tried."""
+    metric: Literal["auc", "average_precision", "spearman", "pearson", "mae", "qwk"] = "auc"
+    """What the inner folds are judged by: the mean over traits, by recording, averaged over the inner folds."""
+
+
 class AuditSettings(Settings):
     """What ``lalia audit`` looks at."""
 
@@ -141,6 +151,11 @@ class ReportSettings(Settings):
     """Whether recordings are shown by id rather than by hash."""
 
 
+def is_cross_validation(settings: "RunSettings") -> bool:
+    """Whether settings ask for a run of every fold."""
+    return isinstance(settings.split, FoldSplit) and settings.split.fold == "all"
+
+
 class RunSettings(Settings):
     """All settings of a run."""
 
@@ -158,6 +173,7 @@ class RunSettings(Settings):
     train: TrainSettings = TrainSettings()
     cache: CacheSettings = CacheSettings()
     decisions: DecisionSettings = DecisionSettings()
+    choose: ChooseSettings = ChooseSettings()
     probe: ProbeSettings = ProbeSettings()
     audit: AuditSettings = AuditSettings()
     report: ReportSettings = ReportSettings()
@@ -197,6 +213,14 @@ class RunSettings(Settings):
         unknown = [trait for trait in loss.trait_weights if self.data.traits and trait not in self.data.traits]
         if unknown:
             raise ValueError(f"train.loss.trait_weights: {unknown} are no traits of data.traits")
+        if self.choose.grid and not (isinstance(self.split, FoldSplit) and self.split.inner):
+            raise ValueError("choose.grid needs inner folds to choose on (split: {kind: folds, inner: 4})")
+        sections = ("audio", "augment", "model", "train")
+        elsewhere = [key for key in self.choose.grid if key.partition(".")[0] not in sections]
+        if elsewhere:
+            raise ValueError(f"choose.grid is of settings under {', '.join(sections)}; {elsewhere} is not")
+        if self.choose.metric in ("mae", "qwk") and self.model.head.kind == "binary":
+            raise ValueError(f"choose.metric: {self.choose.metric} needs levels, which a binary head does not give")
         if self.data.traits:  # else they are those of the table
             self.model.head.check_groups(self.data.traits)
         return self

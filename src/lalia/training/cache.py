@@ -14,7 +14,8 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -30,6 +31,11 @@ from lalia.files import replacing
 from lalia.model.saved_rater import hash_weights
 from lalia.settings import CacheSettings
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 FORMAT: Final = 1
 """Part of every key; it changes when the same key would no longer mean the same values."""
 
@@ -43,6 +49,8 @@ _ABANDONED_SECONDS = 3600.0
 _FILLED_AFTER_EVICTION = 0.9
 # what other processes add is seen after this share of the budget was added by this one
 _RESCAN_SHARE = 0.05
+# between two looks at a lock that another process holds
+_LOCK_SECONDS = 0.2
 _LARGEST_FLOAT16 = 65504.0
 _SMALLEST_NORMAL_FLOAT16 = 2.0**-14
 _PACKAGES = ("torch", "transformers", "soxr", "soundfile", "numpy")
@@ -174,6 +182,28 @@ class ActivationStore:
             return False
         return True
 
+    @contextmanager
+    def filling(self, what: str, waits: Callable[[], None] | None = None) -> Iterator[None]:
+        """Keep other processes on this machine from filling the store with the same at the same time.
+
+        The lock is the system's: it is free again when its process dies. Where the folder's file system has no locks,
+        or the platform none, nothing is kept out, and what two processes compute is the same anyway.
+
+        Args:
+            what: a key of all that is filled in.
+            waits: is called once, if another process is at it.
+        """
+        try:
+            handle = os.open(self.folder / f".filling-{what[:32]}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError:
+            yield
+            return
+        try:
+            _lock(handle, waits or (lambda: None))
+            yield
+        finally:
+            os.close(handle)
+
     def round(self, tensor: Tensor) -> Tensor:
         """Return a tensor as it comes back from the store, in float32 if it holds floats."""
         return self._shrink(tensor.detach()).float() if tensor.is_floating_point() else tensor
@@ -263,6 +293,25 @@ class ActivationStore:
         if not self._has_warned:
             logger.warning("Activations are not kept in the cache: %s.", reason)
         self._has_warned = True
+
+
+def _lock(handle: int, waits: Callable[[], None]) -> None:
+    """Wait until no other process holds a lock file, in steps, so that a signal can end it."""
+    if fcntl is None:
+        return
+    is_told = False
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not is_told:
+                waits()
+            is_told = True
+            time.sleep(_LOCK_SECONDS)
+        except OSError:
+            return
+        else:
+            return
 
 
 class _Identity(NamedTuple):

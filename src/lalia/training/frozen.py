@@ -57,6 +57,16 @@ class FrozenPart(ABC):
         }
         return tuple(content_key(encoder=each, **self._described(), **common) for each in self.fingerprints)
 
+    @property
+    def pass_key(self) -> str:
+        """What two raters have alike whose frozen part is computed once for both, whatever the recordings."""
+        return content_key(
+            encoder=list(self.fingerprints),
+            preprocessing=asdict(self.preprocessing),
+            dtype=self.dtype,
+            **self._described(),
+        )
+
     @abstractmethod
     def encode(
         self, encoder: SpeechEncoder, recordings: Mapping[str, Sequence[Tensor]], most_samples: int

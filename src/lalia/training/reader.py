@@ -1,6 +1,7 @@
 """Batches as a rater takes them: windows of samples, or what is known of them already where something is frozen."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -116,15 +117,30 @@ class InputReader:
         if version in filled:
             return
         keys = self._keys_of(dataset, version)
-        if self._processes.count > 1:
-            missing = self._processes.ask_first(lambda: self._missing(keys))
-            self._processes.together(lambda: self._store(dataset, keys, self._processes.deal(missing), progress))
-        if isinstance(self.part, FrozenVectors):
-            self._read_vectors(self.part, dataset, version, progress)
-        else:
-            # of what the others have stored, all that this process does not see: on another machine, for example
-            self._store(dataset, keys, self._missing(keys), progress)
+        with self._alone(keys, progress or Progress()):
+            if self._processes.count > 1:
+                missing = self._processes.ask_first(lambda: self._missing(keys))
+                self._processes.together(lambda: self._store(dataset, keys, self._processes.deal(missing), progress))
+            if isinstance(self.part, FrozenVectors):
+                self._read_vectors(self.part, dataset, version, progress)
+            else:
+                # of what the others have stored, all that this process does not see: on another machine, for example
+                self._store(dataset, keys, self._missing(keys), progress)
         filled.add(version)
+
+    @contextmanager
+    def _alone(self, keys: Sequence[tuple[str, ...]], progress: Progress) -> Iterator[None]:
+        """Keep another run from computing the same meanwhile; what it has computed by then is read."""
+        assert self.part is not None and self.store is not None
+        if not self._processes.is_first or not self._missing(keys):
+            yield
+            return
+
+        def say() -> None:
+            progress.say(f"Waiting for another process that computes {self.part.title if self.part else ''}")
+
+        with self.store.filling(self.part.pass_key, say):
+            yield
 
     def _missing(self, keys: Sequence[tuple[str, ...]]) -> list[int]:
         """Return the rows of which the store lacks an entry."""

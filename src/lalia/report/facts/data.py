@@ -196,6 +196,8 @@ def _division(contents: Contents) -> str:
     match contents.settings.split:
         case RandomSplit():
             return f"speakers at random, stratified over the levels (seed {contents.settings.seed})"
+        case FoldSplit(fold="all", folds=folds):
+            return f"speakers in {folds} folds, each tested once (seed {contents.settings.seed})"
         case FoldSplit(fold=fold, folds=folds):
             return f"speakers in folds, fold {fold} of {folds} as the test part (seed {contents.settings.seed})"
         case ColumnSplit():

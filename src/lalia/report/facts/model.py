@@ -150,13 +150,23 @@ def overfitting(contents: Contents) -> Fact:
 
 def ensembling(contents: Contents) -> Fact:
     """Whether models were joined."""
+    if "folds" in contents.manifest:
+        said = f"new recordings get the mean of {len(contents.manifest['folds'])} models, one of each fold"
+        return Fact(
+            f"{said}; every test recording is scored by one that did not learn from its speaker", "known", _MANIFEST
+        )
     return Fact("none: one model", "known", _CONFIG)
 
 
 def resampling(contents: Contents) -> Fact:
     """Whether the evaluation resampled the data."""
     if isinstance(contents.settings.split, FoldSplit):
-        folds = contents.settings.split.folds
+        folds, inner = contents.settings.split.folds, contents.settings.split.inner
+        if contents.settings.split.fold == "all":
+            nested = f", nested: settings and thresholds were chosen on {inner} inner folds" if inner else ""
+            return Fact(
+                f"cross-validation in {folds} folds of speakers, with all steps in each{nested}", "known", _CONFIG
+            )
         return Fact(f"one of {folds} folds; each fold is a run of its own, with all steps", "part", _CONFIG)
     return Fact("none was used: one split", "known", _CONFIG)
 
@@ -174,7 +184,8 @@ def output(contents: Contents) -> Fact:
     for trait, found in contents.manifest.get("thresholds", {}).items():
         reason = f" ({found['reason']})" if found.get("reason") else ""
         thresholds.append(f"{trait} {format_number(found['value'])}{reason}")
-    chosen = "thresholds with the highest balanced accuracy on the validation part"
+    where = "the inner folds" if getattr(contents.settings.split, "inner", None) else "the validation part"
+    chosen = f"thresholds with the highest balanced accuracy on {where}"
     return Fact(f"{said}; {chosen}: {join(thresholds, most=100) or 'none'}", "known", f"{_CONFIG}, {_MANIFEST}")
 
 

@@ -1,0 +1,1 @@
+"""Grids, seeds and folds of runs: proposed, trained, compared on their validation part."""
