@@ -21,6 +21,7 @@ from lalia.data.inputs import find_recordings
 from lalia.evaluation.predict import predict_files
 from lalia.report.contents import hash_id
 from toy_finished import IDS, make_finished_run
+from toy_rater import TRAITS
 
 pytest.importorskip("gradio", reason="the app needs Gradio: pip install 'lalia[app]'")
 sync_api = pytest.importorskip("playwright.sync_api", reason="tests in a browser need Playwright")
@@ -30,6 +31,8 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="tests in a browser nee
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
+    # a microphone that beeps
+    "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
 ]  # fmt: skip
 PATIENCE_MS = 20_000
 
@@ -85,7 +88,7 @@ def predicted(run):
 @contextlib.contextmanager
 def open_page(browser, address):
     """Open the app as a user of its own, and make sure that nothing went elsewhere or wrong."""
-    context = browser.new_context(viewport={"width": 1000, "height": 1200})
+    context = browser.new_context(viewport={"width": 1000, "height": 1200}, permissions=["microphone"])
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
     elsewhere, errors = [], []
@@ -138,6 +141,16 @@ def test_an_uploaded_recording_gets_the_scores_of_predict_and_its_attention(page
     page.wait_for_selector("#attention svg[role=img]")
 
 
+def test_what_is_recorded_is_rated(page):
+    page.get_by_label("Record audio").first.click()
+    page.get_by_role("button", name="Record", exact=True).click()
+    page.wait_for_timeout(1_000)
+    page.get_by_role("button", name="Stop", exact=True).first.click()
+    page.wait_for_selector("button[aria-label='Play']")
+    page.click("#rate-one")
+    assert [row[0] for row in shown_scores(page)] == list(TRAITS)
+
+
 def test_two_users_at_once_get_their_own_scores(browser, address, run, predicted):
     with open_page(browser, address) as first, open_page(browser, address) as second:
         for page, name in ((first, "r0.wav"), (second, "r5.wav")):
@@ -178,18 +191,15 @@ def test_a_batch_gives_a_csv_and_says_what_is_wrong_with_the_other_files(page, r
             np.testing.assert_allclose(of_file[column].astype(float), wanted[column], rtol=1e-5)
 
 
-def test_a_text_file_in_place_of_a_recording_is_refused(page, tmp_path):
+def test_nothing_and_a_text_file_in_place_of_a_recording_are_refused(page, tmp_path):
+    page.click("#rate-one")
+    page.wait_for_selector("#scores >> text=Record something or choose a file first")
     (tmp_path / "words.wav").write_text("these are words, and no sound " * 100)
     page.locator("input[type=file]").first.set_input_files(tmp_path / "words.wav")
     page.wait_for_timeout(500)
     page.click("#rate-one")
     page.wait_for_selector("#scores [role=alert] >> text=words.wav cannot be decoded")
     assert page.locator("#scores table").count() == 0
-
-
-def test_nothing_chosen_is_said(page):
-    page.click("#rate-one")
-    page.wait_for_selector("#scores >> text=Record something or choose a file first")
 
 
 def test_the_recordings_of_a_run_are_heard_under_their_hashes(page):

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lalia.data.audio import load_waveform, scan_recordings
+from lalia.data.audio import load_waveform, read_audio, scan_recordings
 from lalia.data.decoding import Waveform
+from lalia.errors import AudioError
 from lalia.evaluation.predict import predict
 from lalia.model.attention_pooling import FrameWeights
 from lalia.model.rater import SpeechRater
@@ -57,12 +58,14 @@ def rate_files(rater: SpeechRater, paths: Sequence[str | Path], limits: Limits) 
     too_large = [Path(path).stat().st_size > limits.megabytes * 1e6 for path in given["path"]]
     problems |= dict.fromkeys(given["recording"][too_large], f"is larger than {limits.megabytes:g} MB")
     given = given[~np.array(too_large, dtype=bool)]
+    # before it is resampled and measured, which takes longer and more memory
+    too_long = np.array([_is_longer(path, limits.minutes) for path in given["path"]], dtype=bool)
+    problems |= dict.fromkeys(given["recording"][too_long], f"is longer than {limits.minutes:g} minutes")
+    given = given[~too_long]
     encoder = rater.encoder
     scan = scan_recordings(
         given, rater.preprocessing, min_seconds=encoder.min_samples / encoder.rate_hz, workers=1
     ).set_index(given.index)
-    too_long = (scan["problem"] == "") & (scan["file_seconds"] > 60 * limits.minutes)
-    scan.loc[too_long, "problem"] = f"is longer than {limits.minutes:g} minutes"
     bad = scan[scan["problem"] != ""]
     problems |= dict(zip(bad["recording"], bad["problem"], strict=True))
     usable = given.assign(duration_seconds=scan["duration_seconds"])[scan["problem"] == ""]
@@ -74,6 +77,14 @@ def listen(rater: SpeechRater, path: str | Path) -> tuple[Waveform, FrameWeights
     """Return a recording as the rater takes it and how much each frame counts, None where the pooling learns none."""
     waveform = load_waveform(path, rater.preprocessing)
     return waveform, rater.attention(waveform) if rater.learns_frame_weights else None
+
+
+def _is_longer(path: str | Path, minutes: float) -> bool:
+    try:
+        waveform, rate_hz = read_audio(path)
+    except AudioError:
+        return False  # what is wrong with it is said elsewhere
+    return len(waveform) > 60 * minutes * rate_hz
 
 
 def _decide(rater: SpeechRater, scores: pd.DataFrame) -> pd.DataFrame:
