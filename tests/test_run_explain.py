@@ -76,7 +76,10 @@ def test_training_changed_the_block_with_the_adapters_alone(found):
 def test_layer_weights_and_edits_are_there(found):
     assert found["layer_weights"] == pytest.approx([1 / 3] * 3)
     assert {row["trait"] for row in found["edits"]} == set(TRAITS)
-    assert {row["recordings"] for row in found["edits"]} == {len(IDS)}
+    # tones without a pause
+    counts = {row["edit"]: row["recordings"] for row in found["edits"]}
+    assert counts.pop("pauses cut to 0.12 s") == 0
+    assert set(counts.values()) == {len(IDS)} == {found["edited"]}
 
 
 def test_the_page_shows_what_was_learned(run):
@@ -88,6 +91,7 @@ def test_the_page_shows_what_was_learned(run):
     assert section.count("<svg") == 2 + len(TRAITS) + 3 * len(IDS)
     assert "<script" not in html
     assert not re.search(r"(?:src|href)=\"(?!#|data:image/png;base64,)", html)
+    assert f"pauses cut to 0.12 s (in 0 of {len(IDS)})" in section
     for name in IDS:
         assert name not in Page(section).text
     ids = [value for _, key, value in page.attributes if key == "id"]

@@ -88,6 +88,7 @@ def explain_run(run: str | Path, progress: Progress | None = None) -> Path:
             "part": contents.part,
             "traits": list(rater.traits),
             "recordings": [each._asdict() for each in chosen],
+            "edited": len(edited),
             "edits": rows,
             "layer_weights": _layer_weights(rater),
             "weight_change": _weight_change(rater, settings, notes),

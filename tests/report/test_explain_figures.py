@@ -38,6 +38,7 @@ def test_bands_weights_and_edits():
     axes = plot_edits(["cut", "<b>"], [0.4, -0.2], [0.1, np.nan], [0.6, np.nan]).axes[0]
     assert [text.get_text() for text in axes.texts] == ["cut", "<b>"]
     assert axes.get_xlim()[1] >= 0.6
+    assert plot_edits(["cut"], [np.nan], [np.nan], [np.nan]).axes[0].get_xlim()[1] == 0.1
 
 
 @pytest.mark.parametrize("level", [-60.0, 0.0])

@@ -130,7 +130,7 @@ def plot_edits(names: Sequence[str], changes: ArrayLike, lows: ArrayLike, highs:
 
     Args:
         names: of the edits, from top to bottom.
-        changes: of the score, shape (edits,).
+        changes: of the score, NaN where nothing was changed, shape (edits,).
         lows: of their intervals, NaN where there is none.
         highs: likewise.
     """
@@ -143,7 +143,7 @@ def plot_edits(names: Sequence[str], changes: ArrayLike, lows: ArrayLike, highs:
         axes.text(0, place - 0.3, name, transform=axes.get_yaxis_transform(), fontsize=8.5, bbox=box)
     (dots,) = axes.plot(values, range(len(names)), linestyle="", marker="o", markersize=6.0, color=BLUE)
     dots.set_clip_on(False)
-    reach = max(0.1, float(np.nanmax(np.abs([values, low, high]))) * 1.1)
+    reach = max(0.1, float(np.nanmax(np.abs([values, low, high]), initial=0.0)) * 1.1)
     axes.set(xlim=(-reach, reach), ylim=(len(names) - 0.6, -0.8), xlabel="change of score", yticks=[])
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4, symmetric=True))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:z.2g}")

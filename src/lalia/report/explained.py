@@ -32,7 +32,7 @@ _HOW = {
         "the stem. What did not train stays at 0."
     ),
     "edits": (
-        "How the score moves, on average over recordings, when each is edited in a known way; the bar is the interval. "
+        "How the score moves, on average over the recordings that an edit changes; the bar is the interval. "
         "A rater that hears the trait should move where the trait would, and nowhere else."
     ),
     "attention": (
@@ -72,8 +72,7 @@ def describe_explained(folder: Path, contents: Contents) -> dict[str, Any] | Non
         [_draw_edits(number, trait, found) for number, trait in enumerate(found["traits"])] if found["edits"] else []
     )
     notes = [contents.hide_ids(note) for note in found["notes"]]
-    edited = found["edits"][0]["recordings"] if found["edits"] else 0
-    return {"whole": whole, "edits": edits, "edited": edited, "recordings": recordings, "notes": notes}
+    return {"whole": whole, "edits": edits, "edited": found["edited"], "recordings": recordings, "notes": notes}
 
 
 def read_explained(place: Path) -> dict[str, Any]:
@@ -102,10 +101,17 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 def _draw_edits(number: int, trait: str, found: Mapping[str, Any]) -> Picture:
     rows = [row for row in found["edits"] if row["trait"] == trait]
-    limits = [[np.nan if row[key] is None else row[key] for row in rows] for key in ("low", "high")]
-    figure = explain_figures.plot_edits([row["edit"] for row in rows], [row["change"] for row in rows], *limits)
-    said = "; ".join(f"{row['edit']}: {format_number(row['change'])}" for row in rows)
+    values = [[np.nan if row[key] is None else row[key] for row in rows] for key in ("change", "low", "high")]
+    names = [_name_edit(row, found["edited"]) for row in rows]
+    figure = explain_figures.plot_edits(names, *values)
+    told = ["unchanged" if row["change"] is None else format_number(row["change"]) for row in rows]
+    said = "; ".join(f"{name}: {each}" for name, each in zip(names, told, strict=True))
     return _picture(figure, f"edits-{number}", trait, "edits", alternative=f"{trait}. {said}")
+
+
+def _name_edit(row: Mapping[str, Any], edited: int) -> str:
+    count = row["recordings"]
+    return str(row["edit"]) if count == edited else f"{row['edit']} (in {count} of {edited})"
 
 
 def _describe_recording(
