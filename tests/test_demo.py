@@ -73,7 +73,7 @@ def test_scores_move_with_what_makes_the_traits(heard):
     silences = "inappropriate_silences_or_prolonged_intervals"
     assert edits["pauses cut to 0.12 s", silences]["change"] < 0
     assert edits["a pause of 0.6 s put in", silences]["low"] > 0
-    assert edits["noise above 3 kHz added", "breathy"]["low"] > 0
+    assert edits["breath added above 1.5 kHz", "breathy"]["low"] > 0
     changes = {row["depth"]: row["change"] for row in found["weight_change"]}
     assert min(changes.values()) > 0.001
 

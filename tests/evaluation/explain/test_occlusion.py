@@ -84,13 +84,13 @@ def test_the_rater_has_learned_both_traits(learned, others):
 def test_edits_move_the_trait_that_they_belong_to(learned, others):
     waveforms, _ = others
     rows = {(row["edit"], row["trait"]): row for row in compare_edits(learned, waveforms, [*"abcdefghijkl"], seed=0)}
-    # removing the pauses lowers the trait of pauses, noise above 3 kHz drives the one of breath
+    # removing the pauses lowers the trait of pauses, breath drives the one of breath
     assert rows["pauses cut to 0.12 s", SILENCES]["high"] < -1.0
     assert rows["pauses cut to 0.12 s", SILENCES]["change"] < 2 * rows["pauses cut to 0.12 s", BREATHY]["change"]
     assert rows["a pause of 0.6 s put in", SILENCES]["low"] > 0.5
-    assert rows["noise above 3 kHz added", BREATHY]["low"] > 1.0
+    assert rows["breath added above 1.5 kHz", BREATHY]["low"] > 1.0
     assert rows["silent above 3 kHz", BREATHY]["high"] < -0.3
-    assert abs(rows["noise above 3 kHz added", SILENCES]["change"]) < 0.6
+    assert abs(rows["breath added above 1.5 kHz", SILENCES]["change"]) < 0.6
     # half of the recordings have pauses; to the others that edit does nothing
     assert rows["pauses cut to 0.12 s", SILENCES]["recordings"] == 6
     assert rows["10 dB softer", SILENCES]["recordings"] == 12

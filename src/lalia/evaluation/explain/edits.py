@@ -17,12 +17,14 @@ from lalia.data.channels import filter_spectrum
 from lalia.data.decoding import Waveform
 
 HIGH_HZ: Final = 3000.0
-"""What lies above is called high: breath and friction more than voice."""
+"""What lies above is friction and breath more than voice."""
 LONGEST_PAUSE_SECONDS: Final = 0.12
 """Closures of consonants are shorter, so they stay where pauses are cut."""
 ADDED_PAUSE_SECONDS: Final = 0.6
-ADDED_BREATH_DB: Final = -12.0
-"""The level of added noise beside that of the recording."""
+BREATH_HZ: Final = 1500.0
+"""Breath is heard from here on, where the third formant lies among others (Klatt and Klatt 1990)."""
+ADDED_BREATH_DB: Final = 6.0
+"""The level of added breath beside that of the voice, above ``BREATH_HZ``."""
 
 _QUIET_SHARE = 0.1  # of the frames, those that are taken for background
 _FADE_SECONDS = 0.005
@@ -35,12 +37,8 @@ def make_background(waveform: Waveform, rate_hz: int) -> Waveform:
     """Return noise with the mean spectrum and level of the quietest tenth of a recording, of its length."""
     levels, starts, frame = frame_levels(waveform, rate_hz)
     quiet = starts[np.argsort(levels, kind="stable")[: max(1, round(_QUIET_SHARE * len(levels)))]]
-    window = np.hanning(frame + 2)[1:-1]
-    spectra = [np.abs(np.fft.rfft(waveform[start : start + frame] * window)) ** 2 for start in quiet]
-    power = np.mean(spectra, axis=0) / np.square(window).sum()
-    known_hz = np.fft.rfftfreq(frame, 1 / rate_hz)
-    noise = np.random.default_rng(0).standard_normal(len(waveform)).astype(np.float32)
-    return filter_spectrum(noise, rate_hz, lambda hertz: np.sqrt(np.interp(hertz, known_hz, power)))
+    gain_at = _spectrum_of(waveform, rate_hz, quiet, frame)
+    return filter_spectrum(_noise(len(waveform)), rate_hz, gain_at)
 
 
 def silence_stretch(waveform: Waveform, rate_hz: int, start: int, end: int, background: Waveform) -> Waveform:
@@ -105,15 +103,21 @@ def add_pause(waveform: Waveform, rate_hz: int) -> Waveform:
 
 
 def add_breath(waveform: Waveform, rate_hz: int) -> Waveform:
-    """Return the waveform with noise above 3 kHz that is loud where the voice is, 12 dB below it on the whole."""
+    """Return the waveform with noise above 1.5 kHz that sounds like the voice: with its mean spectrum and its rhythm.
+
+    The noise is 6 dB louder than the voice is above 1.5 kHz; the spectrum is that of the louder half of the recording.
+    """
     levels, starts, frame = frame_levels(waveform, rate_hz)
+    loud = levels >= np.median(levels)
+    voice = _spectrum_of(waveform, rate_hz, starts[loud], frame)
     loudness = np.interp(np.arange(len(waveform)), starts + frame / 2, levels)
-    noise = loudness * np.random.default_rng(0).standard_normal(len(waveform))
-    edges = (HIGH_HZ - 500.0, HIGH_HZ)
-    high = filter_spectrum(noise.astype(np.float32), rate_hz, lambda hertz: np.interp(hertz, edges, (0.0, 1.0)))
-    power, added = (float(np.square(each, dtype=np.float64).mean()) for each in (waveform, high))
-    factor = 10 ** (ADDED_BREATH_DB / 20) * np.sqrt(power / added) if added > 0 else 0.0
-    return (waveform + factor * high).astype(np.float32)
+    usual = np.sqrt(np.mean(levels[loud] ** 2))
+
+    def gain_at(hertz: NDArray[np.float64]) -> NDArray[np.float64]:
+        return voice(hertz) * np.interp(hertz, (BREATH_HZ - 500.0, BREATH_HZ), (0.0, 1.0))
+
+    breath = loudness * filter_spectrum(_noise(len(waveform)), rate_hz, gain_at)
+    return (waveform + 10 ** (ADDED_BREATH_DB / 20) * breath / max(usual, 1e-9)).astype(np.float32)
 
 
 def cut_high(waveform: Waveform, rate_hz: int) -> Waveform:
@@ -130,12 +134,27 @@ EDITS: Final[Mapping[str, Callable[[Waveform, int], Waveform]]] = MappingProxyTy
     {
         "pauses cut to 0.12 s": cut_pauses,
         "a pause of 0.6 s put in": add_pause,
-        "noise above 3 kHz added": add_breath,
+        "breath added above 1.5 kHz": add_breath,
         "silent above 3 kHz": cut_high,
         "10 dB softer": soften,
     }
 )
 """What is done to whole recordings, by what the report calls it."""
+
+
+def _spectrum_of(
+    waveform: Waveform, rate_hz: int, starts: NDArray[np.int64], frame: int
+) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    """Return what white noise of variance 1 is weighted with, from Hz, to have the mean spectrum of these frames."""
+    window = np.hanning(frame + 2)[1:-1]
+    spectra = [np.abs(np.fft.rfft(waveform[start : start + frame] * window)) ** 2 for start in starts]
+    power = np.mean(spectra, axis=0) / np.square(window).sum()
+    known_hz = np.fft.rfftfreq(frame, 1 / rate_hz)
+    return lambda hertz: np.sqrt(np.interp(hertz, known_hz, power))
+
+
+def _noise(n_samples: int) -> Waveform:
+    return np.random.default_rng(0).standard_normal(n_samples).astype(np.float32)
 
 
 def _join(pieces: list[Waveform], rate_hz: int) -> Waveform:
