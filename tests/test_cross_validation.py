@@ -14,10 +14,10 @@ from lalia.data.splits import read_split
 from lalia.errors import ConfigError, RaterError, RunError, SplitError
 from lalia.evaluation.evaluate import fit_decisions
 from lalia.evaluation.predict import predict_files
+from lalia.evaluation.predictions import read_predictions
 from lalia.inner_folds import Candidate, choose_best
 from lalia.model.rater import SpeechRater
 from lalia.run import evaluate_run, train
-from lalia.run_folder import read_predictions
 from lalia.scale import Scale
 from toy_run import quick_settings, write_toy_corpus
 

@@ -8,6 +8,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from adaptation_check import ADAPTATIONS
+from lalia.measures.metrics import ALL_METRICS
 from lalia.settings import ADAPT_SHORTHANDS, AdaptSettings
 from toy_encoders import ENCODERS, FAMILIES, make_encoder
 
@@ -55,6 +56,16 @@ def test_every_promise_of_reliability_has_its_test_and_every_test_of_faults_its_
     assert {*named} <= {name for names in tests.values() for name in names}
     of_faults = {name for path, names in tests.items() if path.parent.name == "faults" for name in names}
     assert of_faults <= {*named}
+
+
+def test_every_number_of_an_evaluation_is_explained():
+    page = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    explained = set(re.findall(r"`([a-z0-9_]+)`", page))
+    assert not {metric.name for metric in ALL_METRICS} - explained
+    reliability = {"krippendorff_alpha", "pairwise_qwk", "icc_a1", "icc_ak", "intra_rater_qwk", "intra_rater_icc"}
+    assert reliability <= explained
+    for branch in ("baselines", "raters", "reliability", "chance", "decision_curve", "tasks", "thresholds"):
+        assert f'["{branch}"]' in page, branch
 
 
 def test_every_adaptation_in_the_first_table_can_be_read():

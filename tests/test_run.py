@@ -69,7 +69,8 @@ def test_a_run_folder_holds_what_belongs_to_the_run(run):
 def test_predictions_have_a_row_per_recording_and_trait(run, corpus):
     predictions = pd.read_csv(run / "predictions.csv")
     metadata = pd.read_csv(corpus / "metadata.csv")
-    assert list(predictions) == ["recording", "speaker", "part", "trait", "rating", "score", "level", "probability"]
+    known = ["recording", "speaker", "part", "trait", "rating", "score", "level", "probability"]
+    assert list(predictions) == [*known, "p_ge_2", "p_ge_3", "p_ge_4"]
     assert len(predictions) == len(metadata) * len(TRAITS)
     assert not predictions.duplicated(["recording", "trait"]).any()
     assert predictions["level"].isin([1, 2, 3, 4]).all()
@@ -253,7 +254,7 @@ def test_new_recordings_are_rated_one_row_per_recording_and_trait(run, corpus, t
     problems = predict_files(run / "model", recordings, tmp_path / "out.csv")
     assert list(problems) == ["c"]
     rated = pd.read_csv(tmp_path / "out.csv")
-    assert list(rated) == ["recording", "trait", "score", "level", "probability"]
+    assert list(rated) == ["recording", "trait", "score", "level", "probability", "p_ge_2", "p_ge_3", "p_ge_4"]
     predicted = pd.read_csv(run / "predictions.csv").set_index(["recording", "trait"])["score"]
     for row in rated[rated["recording"] == "a"].itertuples():
         assert row.score == pytest.approx(predicted[("S001_1", row.trait)], abs=1e-5)

@@ -14,7 +14,7 @@ from lalia.data.voice import RATE_HZ, TRAITS, Voice, speak
 from lalia.errors import SplitError
 from lalia.evaluation.audit.confounds import probe_confounds
 from lalia.evaluation.audit.nuisances import read_nuisances
-from lalia.evaluation.audit.result import _flag_confounds
+from lalia.evaluation.audit.result import flag_confounds
 from lalia.run_audit import run_audit
 from lalia.run_probe import run_probe
 from toy_audit import make_table
@@ -215,5 +215,5 @@ def test_tables_without_a_confound_seldom_tell_of_one():
     for seed in range(20):
         table = make_table(speakers=40, seed=100 + seed)
         trees = probe_confounds(table, read_nuisances(table), covariates=table.covariates, replicates=100)
-        told += bool(list(_flag_confounds(trees, 40)))
+        told += bool(list(flag_confounds(trees, 40)))
     assert told <= 3

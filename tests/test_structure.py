@@ -38,6 +38,8 @@ ORDER = [
     "run",
     "inner_folds",
     "cross_validation",
+    "terminal",
+    "sweep",
     "run_explain",
     "app",
     "push",
@@ -45,7 +47,6 @@ ORDER = [
     "run_probe",
     "run_audit",
     "starter",
-    "terminal",
     "cli",
 ]
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from lalia.errors import LaliaError, Stopped
+from lalia.errors import LaliaError, RunError, Stopped
 from lalia.signals import STOP_SIGNALS
 
 if TYPE_CHECKING:
@@ -285,6 +285,44 @@ def audit(
 
 
 @app.command()
+def sweep(
+    grid: Annotated[Path, typer.Argument(help="The settings of the sweep, a YAML file.", metavar="GRID.yaml")],
+    out: Annotated[
+        Path | None, typer.Option(help="The folder to write; sweeps/<name of the file> if not given.")
+    ] = None,
+    ray: Annotated[
+        str | None, typer.Option("--ray", help="Run on a Ray cluster: its address, or auto.", metavar="[ADDRESS]")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Train nothing; show the plan and what it costs.")] = False,
+    test: Annotated[
+        bool, typer.Option("--test", help="Score the test part with the winner, once you have done with choosing.")
+    ] = False,
+) -> None:
+    """Train runs that differ in their settings, seeds or folds, and compare them on the validation part."""
+    from lalia.config import load_sweep
+    from lalia.sweep.sweep import evaluate_winner, plan_sweep, run_sweep
+    from lalia.sweep.tables import show_plan, show_standings
+    from lalia.terminal import show_progress
+
+    settings = load_sweep(grid)
+    folder = out or Path("sweeps") / grid.stem
+    if dry_run:
+        with show_progress() as progress:
+            plan = plan_sweep(settings, folder, progress)
+        show_plan(plan)
+        return
+    with show_progress() as progress:
+        result = run_sweep(settings, folder, ray=ray, progress=progress)
+        tested = evaluate_winner(folder, progress) if test else None
+    show_standings(result, settings.metric)
+    typer.echo(f"Report: {folder / 'report.html'}")
+    if tested is not None:
+        _show_result(tested)
+    if result.failed:
+        raise RunError(f"{len(result.failed)} of {len(result.outcomes)} trials failed: {result.failed[0].error}")
+
+
+@app.command()
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs; each is compared with the first.")],
     out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("comparison"),
@@ -528,7 +566,7 @@ def main() -> NoReturn:
     # torch's threads wait by spinning; on a machine that has other work to do, that makes it six times as slow
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        app()
+        app(args=_with_address(sys.argv[1:]))
     except Stopped as stopped:
         _leave(str(stopped), 128 + stopped.signal_number)
     except LaliaError as error:
@@ -540,6 +578,23 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     sys.exit(0)
+
+
+def _with_address(arguments: list[str]) -> list[str]:
+    """Read ``--ray`` alone as ``--ray auto``: an option whose value may be left out is not known to the library.
+
+    Example:
+        >>> _with_address(["sweep", "grid.yaml", "--ray"])
+        ['sweep', 'grid.yaml', '--ray', 'auto']
+        >>> _with_address(["sweep", "--ray", "10.0.0.1:6379", "grid.yaml"])
+        ['sweep', '--ray', '10.0.0.1:6379', 'grid.yaml']
+    """
+    if "--ray" not in arguments:
+        return arguments
+    place = arguments.index("--ray") + 1
+    value = arguments[place] if place < len(arguments) else ""
+    has_address = bool(value) and not value.startswith("-") and not value.endswith((".yaml", ".yml"))
+    return arguments if has_address else [*arguments[:place], "auto", *arguments[place:]]
 
 
 def _leave(message: str, code: int) -> NoReturn:

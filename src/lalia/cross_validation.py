@@ -13,6 +13,7 @@ from lalia.config import with_values
 from lalia.data.splits import split_speakers
 from lalia.evaluation.evaluate import UNITS
 from lalia.evaluation.out_of_fold import pool_folds, summarize_folds
+from lalia.evaluation.predictions import read_predictions
 from lalia.evaluation.run_numbers import score_baselines, write_numbers
 from lalia.files import replacing
 from lalia.inner_folds import Candidate, choose_best, judge_candidates
@@ -22,7 +23,7 @@ from lalia.progress import NotesOnce, Progress
 from lalia.report.page import write_report
 from lalia.run import train
 from lalia.run_begin import begin_run
-from lalia.run_folder import read_manifest, read_predictions, write_manifest
+from lalia.run_folder import read_manifest, write_manifest
 from lalia.settings import ChooseSettings, FoldSplit, RunSettings
 from lalia.training.trackers import check_trackers
 

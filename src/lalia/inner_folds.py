@@ -13,6 +13,7 @@ from lalia.config import combinations, with_values
 from lalia.data.splits import split_inner
 from lalia.data.table import RecordingTable
 from lalia.evaluation.evaluate import judge_rows
+from lalia.evaluation.predictions import read_predictions
 from lalia.evaluation.run_numbers import score_validation
 from lalia.files import replacing
 from lalia.measures.metrics import METRICS
@@ -20,7 +21,7 @@ from lalia.prepare import Prepared, Scans, prepare
 from lalia.processes import Processes
 from lalia.progress import Progress
 from lalia.run import fit_prepared
-from lalia.run_folder import read_predictions, run_hash
+from lalia.run_folder import run_hash
 from lalia.settings import RunSettings
 from lalia.training.reader import open_reader
 

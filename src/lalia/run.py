@@ -82,7 +82,7 @@ def train(
         for warning in prepared.warnings:
             progress.say(f"Note: {warning}")
         outcome = _train_in(
-            folder, settings, prepared, manifest["run"], resume, progress, processes, held_out, scores_test
+            folder, settings, prepared, manifest["run"], resume, progress, processes, held_out, scores_test=scores_test
         )
         if processes.is_first:
             seconds = round(time.perf_counter() - begun, 1)

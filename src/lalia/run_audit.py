@@ -15,7 +15,7 @@ from lalia.data.log_mel import measure_log_mel
 from lalia.data.quality import measure_quality
 from lalia.data.splits import read_given_parts, split_speakers
 from lalia.data.table import RecordingTable, read_table
-from lalia.errors import RunError, SplitError
+from lalia.errors import SplitError
 from lalia.evaluation.audit.confounds import probe_confounds
 from lalia.evaluation.audit.duplicates import find_duplicates
 from lalia.evaluation.audit.identity import measure_identity_confound
@@ -27,6 +27,7 @@ from lalia.evaluation.audit.result import QUALITY_TABLE, Audit
 from lalia.evaluation.audit.subgroups import evaluate_subgroups, group_recordings
 from lalia.evaluation.audit.vectors import RecordingVectors, acoustic_vectors, read_cached_vectors
 from lalia.evaluation.audit.voices import find_like_voices
+from lalia.evaluation.predictions import read_predictions
 from lalia.files import replacing, write_json
 from lalia.model.rater import SpeechRater
 from lalia.prepare import add_audio
@@ -140,15 +141,7 @@ def audit_run(run: str | Path, overrides: Sequence[str] = ()) -> pd.DataFrame:
     """
     folder, _, manifest = read_run(run)
     settings = load_config(folder / "config.yaml", overrides)
-    try:
-        predictions = pd.read_csv(
-            folder / "predictions.csv",
-            dtype={"recording": str, "speaker": str, "trait": str},
-            keep_default_na=False,
-            na_values={name: [""] for name in ("rating", "score", "level", "probability")},
-        )
-    except OSError as cause:
-        raise RunError(f"The run '{folder}' has no predictions.csv. Write it with: lalia evaluate {folder}") from cause
+    predictions = read_predictions(folder)
     part_column = settings.split.column if isinstance(settings.split, ColumnSplit) else None
     table = read_table(settings.data, part_column=part_column, seed=settings.seed)
     thresholds = {trait: float(found["value"]) for trait, found in manifest["thresholds"].items()}

@@ -9,11 +9,12 @@ import pandas as pd
 from lalia.errors import RunError
 from lalia.evaluation.compare import Model, check_comparable, compare_models, summarize_runs
 from lalia.evaluation.evaluate import UNITS
+from lalia.evaluation.predictions import read_predictions
 from lalia.files import replacing, write_json
 from lalia.progress import Progress
 from lalia.report.difference_plot import plot_differences
 from lalia.report.svg import write_svg
-from lalia.run_folder import read_predictions, read_run
+from lalia.run_folder import read_run
 from lalia.scale import Scale
 
 SHOWN_METRICS: Final = ("auc", "spearman")

@@ -11,8 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 import lalia
 from lalia.config import identity_json, load_config
 from lalia.errors import RunError
@@ -102,28 +100,6 @@ def read_run(path: str | Path) -> tuple[Path, RunSettings, dict[str, Any]]:
     if not manifest.get("finished"):
         raise RunError(f"The run '{path}' has not finished. Go on with: lalia train {path / 'config.yaml'} --resume")
     return path, load_config(path / "config.yaml"), manifest
-
-
-def read_predictions(path: Path) -> pd.DataFrame:
-    """Read predictions; ids stay text, whatever they look like, and what is not there is NaN.
-
-    Args:
-        path: a file, or the folder of a run.
-
-    Raises:
-        RunError: if there is none.
-    """
-    names = dict.fromkeys(("recording", "speaker", "part", "trait"), str)
-    values = {name: [""] for name in ("rating", "score", "level", "probability")}
-    try:
-        return pd.read_csv(
-            path / "predictions.csv" if path.is_dir() else path,
-            dtype=names,
-            keep_default_na=False,
-            na_values=values,
-        )
-    except OSError as cause:
-        raise RunError(f"The run '{path}' has no predictions.csv. Write it with: lalia evaluate {path}") from cause
 
 
 def start_manifest(settings: RunSettings, hashes: dict[str, str]) -> dict[str, Any]:

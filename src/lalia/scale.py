@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+# beyond, such as on a scale of 0 to 100, nobody looks at the levels one by one
+_MOST_TOLD = 20
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -38,6 +41,16 @@ class Scale:
     def present_index(self) -> int:
         """The index of ``present_from`` among the levels."""
         return self.levels.index(self.present_from)
+
+    @property
+    def told_levels(self) -> tuple[float, ...]:
+        """The levels whose reaching is told one by one: all above the first, of a longer scale ``present_from`` alone.
+
+        Example:
+            >>> Scale((1, 2, 3, 4), present_from=2).told_levels
+            (2, 3, 4)
+        """
+        return self.levels[1:] if len(self.levels) <= _MOST_TOLD else (self.present_from,)
 
     @property
     def present_boundary(self) -> float:

@@ -202,7 +202,8 @@ def test_a_long_table_says_what_is_wrong_with_it() -> None:
     assert found.problems == (
         "data.traits: 'pitch' is not in the column 'trait'.",
         "column 'trait': a rating without a trait in row 4",
-        "ratings that stand more than once: recording 'a', rater '1', trait 'x' in rows 2, 3. Keep one of each",
+        "ratings that stand more than once: recording 'a', rater '1', trait 'x' in rows 2, 3. Keep one of each, "
+        "or name the column that tells a rater's repeats apart in data.raters.repeat",
     )
 
 

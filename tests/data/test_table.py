@@ -374,3 +374,44 @@ def test_a_large_table_is_read_within_seconds(tmp_path: Path) -> None:
 
     assert time.process_time() - start < 15  # 2 s alone on one core
     assert table.ratings.shape == (1, 36)
+
+
+# --- repeated ratings -------------------------------------------------------------------------------------------------
+
+# rater x rates a1 three times, first on day 9; rater y once
+REPEATED = """recording,speaker,rater,trait,rating,day
+a1,anna,x,monopitch,4,10
+a1,anna,x,monopitch,1,9
+a1,anna,x,monopitch,3,11
+a1,anna,y,monopitch,1,10
+"""
+REPEATS = {"raters": {"column": "rater", "repeat": "day"}, "traits": ["monopitch"]}
+
+
+def test_of_repeated_ratings_the_first_is_the_raters_and_later_ones_are_numbered(tmp_path: Path) -> None:
+    table = read(tmp_path, REPEATED, **REPEATS)
+
+    assert table.rater_ratings[["rater", "rating"]].to_numpy().tolist() == [["x", 1.0], ["y", 1.0]]
+    assert table.repeats[["rater", "repeat", "rating"]].to_numpy().tolist() == [["x", 2, 4.0], ["x", 3, 3.0]]
+
+
+def test_who_rates_again_does_not_count_twice_in_the_combined_rating(tmp_path: Path) -> None:
+    # x said 1, 4 and 3: their median is 3; with y's 1 that is 2
+    assert read(tmp_path, REPEATED, **REPEATS).ratings.loc[0, "monopitch"] == 2.0
+
+
+def test_a_repeated_rating_changes_the_hash_of_the_table(tmp_path: Path) -> None:
+    first, other = (read(tmp_path, text, **REPEATS) for text in (REPEATED, REPEATED.replace(",4,10", ",3,10")))
+
+    assert first.ratings.equals(other.ratings)
+    assert first.content_hash() != other.content_hash()
+    assert first.row_hashes() != other.row_hashes()
+
+
+def test_repeats_of_one_day_are_refused_as_a_slip(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="rater 'x', trait 'monopitch' in rows 2, 3. Keep one of each."):
+        read(tmp_path, REPEATED.replace(",9", ",10"), **REPEATS)
+
+
+def test_a_table_leaves_out_the_repeats_of_recordings_that_it_leaves_out(tmp_path: Path) -> None:
+    assert read(tmp_path, REPEATED, **REPEATS).select([False]).repeats.empty

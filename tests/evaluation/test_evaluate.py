@@ -141,8 +141,9 @@ def test_macro_is_the_mean_over_the_traits_in_which_the_metric_is_defined():
     aucs = [branch["traits"][trait]["auc"]["value"] for trait in "ab"]
     assert branch["traits"]["c"]["auc"]["value"] is None
     assert isclose(branch["macro"]["auc"]["value"], np.mean(aucs))
-    assert branch["macro"]["auc"]["n"] == 2
-    assert branch["macro"]["mae"]["n"] == 3
+    assert (branch["macro"]["auc"]["n"], branch["macro"]["auc"]["of"]) == (2, 3)
+    assert (branch["macro"]["mae"]["n"], branch["macro"]["mae"]["of"]) == (3, 3)
+    assert "of" not in branch["traits"]["a"]["auc"]
 
 
 def test_the_macro_interval_of_equal_traits_is_that_of_one_because_they_share_the_drawn_speakers():
@@ -161,6 +162,7 @@ def test_macro_without_a_defined_trait_is_null_with_a_reason():
         "bca_low": None,
         "bca_high": None,
         "n": 0,
+        "of": 1,
         "reason": "undefined in every trait",
     }
 

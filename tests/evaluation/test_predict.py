@@ -17,6 +17,7 @@ from lalia.progress import Progress
 from lalia.scale import Scale
 
 SCALE = Scale((1.0, 2.0, 3.0, 4.0), present_from=2.0)
+COLUMNS = ["recording", "trait", "score", "level", "probability", "p_ge_2", "p_ge_3", "p_ge_4"]
 SECONDS = {"b": 0.3, "a": 1.2, "d": 0.1, "c": 2.1}
 
 
@@ -55,7 +56,7 @@ def add_file(recordings, path):
 
 def test_there_is_a_row_per_recording_and_trait_in_the_order_given(rater, recordings):
     scores = predict(rater, recordings)
-    assert list(scores.columns) == ["recording", "trait", "score", "level", "probability"]
+    assert list(scores.columns) == COLUMNS
     assert scores["recording"].tolist() == ["b", "b", "a", "a", "d", "d", "c", "c"]
     assert scores["trait"].tolist() == ["slow_rate", "breathy"] * 4
     assert scores["score"].between(1, 4).all()
@@ -98,7 +99,7 @@ def test_a_binary_head_gives_no_level(recordings):
 def test_no_recordings_give_an_empty_table(rater, recordings):
     scores = predict(rater, recordings[:0])
     assert len(scores) == 0
-    assert list(scores.columns) == ["recording", "trait", "score", "level", "probability"]
+    assert list(scores.columns) == COLUMNS
 
 
 def test_the_rater_stays_in_the_mode_that_it_was_in(recordings):

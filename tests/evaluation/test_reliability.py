@@ -5,8 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import cohen_kappa_score
 
 from lalia.evaluation.reliability import rater_reliability
+from lalia.measures.concordance import icc
 from lalia.measures.raters import krippendorff_alpha
 from lalia.scale import Scale
 
@@ -23,7 +25,10 @@ EXAMPLE_C = np.array(
 SHROUT_FLEISS = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]).T
 
 
-def make(ratings, levels):
+NO_REPEATS = pd.DataFrame(columns=["recording", "rater", "trait", "repeat", "rating"])
+
+
+def make(ratings, levels, repeats=NO_REPEATS):
     rows = [
         (f"u{unit}", f"r{rater}", "breathy", value)
         for rater, of_rater in enumerate(ratings)
@@ -33,7 +38,7 @@ def make(ratings, levels):
     units = [f"u{unit}" for unit in range(ratings.shape[1])]
     parts = pd.DataFrame({"recording": units, "speaker": units, "part": "test"})
     given = pd.DataFrame(rows, columns=["recording", "rater", "trait", "rating"])
-    table = SimpleNamespace(rater_ratings=given, traits=("breathy",), scale=Scale(levels, levels[1]))
+    table = SimpleNamespace(rater_ratings=given, traits=("breathy",), scale=Scale(levels, levels[1]), repeats=repeats)
     return table, SimpleNamespace(parts=parts)
 
 
@@ -70,3 +75,41 @@ def test_what_cannot_be_said_is_null_with_a_reason():
     found = rater_reliability(*make(other_raters, (1.0, 2.0, 3.0)))["test"]["breathy"]
     assert all(each["value"] is None and each["reason"] for each in found.values())
     assert rater_reliability(*make(np.array([[1.0, 2.0]]), (1.0, 2.0))) == {}
+
+
+def repeat(ratings, rater, number=2):
+    rows = [(f"u{unit}", rater, "breathy", number, value) for unit, value in enumerate(ratings)]
+    return pd.DataFrame(rows, columns=NO_REPEATS.columns)
+
+
+def test_agreement_of_a_rater_with_themselves_is_that_of_scikit_learn_as_a_mean_over_raters():
+    random = np.random.default_rng(0)
+    first = random.integers(1, 5, (2, 40)).astype(float)
+    again = np.clip(first + random.integers(-1, 2, (2, 40)), 1, 4)
+    repeats = pd.concat([repeat(again[0], "r0"), repeat(again[1, :20], "r1"), repeat(again[1], "r1", number=3)])
+    found = rater_reliability(*make(first, (1.0, 2.0, 3.0, 4.0), repeats))["test"]["breathy"]
+    kappas = [
+        cohen_kappa_score(first[rater, :n], again[rater, :n], labels=[1, 2, 3, 4], weights="quadratic")
+        for rater, n in ((0, 40), (1, 20))
+    ]
+    kappa, icc_of_pairs = found["intra_rater_qwk"], found["intra_rater_icc"]
+    assert kappa["value"] == pytest.approx(np.mean(kappas))
+    assert kappa["low"] < kappa["value"] < kappa["high"]
+    pairs = np.column_stack([[*first[0], *first[1, :20]], [*again[0], *again[1, :20]]])
+    assert icc_of_pairs["value"] == pytest.approx(float(icc(pairs, "A,1")))
+    assert kappa["n"] == icc_of_pairs["n"] == 60
+
+
+def test_one_rater_who_rated_twice_has_agreement_with_themselves_alone():
+    ratings = np.array([[1.0, 2.0, 3.0, 4.0, 2.0]])
+    found = rater_reliability(*make(ratings, (1.0, 2.0, 3.0, 4.0), repeat(ratings[0], "r0")))["test"]["breathy"]
+    assert found["intra_rater_qwk"]["value"] == pytest.approx(1)
+    assert found["krippendorff_alpha"]["value"] is None
+
+
+def test_a_trait_that_nobody_rated_twice_says_so():
+    table, split = make(np.ones((2, 4)), (1.0, 2.0), repeat([2.0], "r0"))
+    table.traits = ("breathy", "slow")
+    found = rater_reliability(table, split)["test"]
+    assert found["slow"]["intra_rater_qwk"]["reason"] == "no rater rated a recording twice"
+    assert found["breathy"]["intra_rater_icc"]["reason"] == "fewer than 3 ratings were repeated"

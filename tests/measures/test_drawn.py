@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lalia.measures import drawn
+from lalia.measures import weighted
 from lalia.measures.drawn import (
     Draws,
     auc_of_each,
@@ -34,7 +34,7 @@ def rows(request):
 
 @pytest.fixture(params=[0, 10**9], ids=["sorted", "paired"], autouse=True)
 def way(request, monkeypatch):
-    monkeypatch.setattr(drawn, "_MOST_PAIRS_PER_ROW", request.param)
+    monkeypatch.setattr(weighted, "_MOST_PAIRS_PER_ROW", request.param)
 
 
 def test_auc_of_each_is_that_of_one(rows):
@@ -61,7 +61,7 @@ def test_balanced_accuracy_and_kappa_of_each_are_those_of_one(rows):
 def test_so_many_rows_that_float32_would_round_are_counted_in_float64(monkeypatch):
     index, scores, draws, _ = make_rows(200, 20)
     expected = spearman_of_each(index + 1.0, scores, draws)
-    monkeypatch.setattr(drawn, "_EXACT_SINGLE", 1)
+    monkeypatch.setattr(weighted, "_EXACT_SINGLE", 1)
     np.testing.assert_array_equal(spearman_of_each(index + 1.0, scores, draws), expected)
 
 

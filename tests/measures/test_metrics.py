@@ -20,6 +20,7 @@ def judged(ratings, scores, threshold=0.5, unit="recording") -> Judged:
         probability=probability,
         predicted_index=SCALE.level_index(scores),
         is_called=probability >= threshold,
+        threshold=threshold,
         unit=unit,
     )
 

@@ -6,7 +6,14 @@ from scipy import stats
 
 from lalia.measures.concordance import ccc
 from lalia.measures.discrimination import auc
-from lalia.measures.uncertainty import bca_interval, interval, leave_speakers_out, speaker_weights
+from lalia.measures.uncertainty import (
+    bca_interval,
+    degrees_of_freedom,
+    expanded_interval,
+    interval,
+    leave_speakers_out,
+    speaker_weights,
+)
 from lalia.measures.weighted import SpeakerWeights
 
 
@@ -115,3 +122,50 @@ def test_speaker_intervals_cover_the_truth_and_recording_intervals_do_not():
     assert 0.92 <= np.mean(by_speaker) <= 0.98
     assert 0.92 <= np.mean(by_bca) <= 0.98
     assert np.mean(by_recording) < 0.60
+
+
+def cover_no_difference(n_present, n_absent, simulations):
+    """Return how often intervals of two equally good scorings' AUC difference hold 0: percentile and expanded."""
+    generator = np.random.default_rng(0)
+    n = n_present + n_absent
+    speaker = np.repeat(np.arange(n), 5)
+    has_trait = np.arange(n) < n_present
+    is_present = has_trait[speaker]
+    left_out = SpeakerWeights(leave_speakers_out(n), speaker)
+    covered = []
+    for simulation in range(simulations):
+        shared = generator.normal(0, 0.7, n)
+        own = generator.normal(0, 0.7, (2, n))
+        first, second = (is_present + (shared + one)[speaker] + generator.normal(0, 0.6, len(speaker)) for one in own)
+        drawn = SpeakerWeights(speaker_weights([f"s{number:03d}" for number in range(n)], 800, simulation), speaker)
+        replicates, without_one = (auc(is_present, second, w) - auc(is_present, first, w) for w in (drawn, left_out))
+        ends = interval(replicates), expanded_interval(replicates, degrees_of_freedom(without_one, has_trait))
+        covered.append([low <= 0 <= high for low, high in ends])
+    return np.mean(covered, axis=0)
+
+
+def test_expanded_intervals_of_a_difference_hold_0_more_often_where_three_speakers_have_the_trait():
+    percentile, expanded = cover_no_difference(3, 17, simulations=150)
+    assert percentile < 0.91 < expanded
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n_present", "n_absent"), [(3, 17), (5, 5), (5, 15), (10, 10), (10, 30), (20, 20), (40, 40)])
+def test_expanded_intervals_of_a_difference_hold_0_from_three_speakers_to_many(n_present, n_absent):
+    _, expanded = cover_no_difference(n_present, n_absent, simulations=1500)
+    assert 0.915 <= expanded <= 0.98
+
+
+def test_a_number_that_rests_on_one_speaker_has_no_degrees_of_freedom_and_no_interval():
+    assert isnan(degrees_of_freedom([0.5, float("nan"), 0.6], [0, 1, 0]))
+    assert np.isnan(expanded_interval([0.1, 0.2, 0.3], float("nan"))).all()
+
+
+def test_degrees_of_freedom_of_one_group_are_its_speakers_less_one():
+    assert degrees_of_freedom([0.1, 0.4, 0.2, 0.9], [1, 1, 1, 1]) == pytest.approx(3)
+
+
+def test_percentiles_are_those_of_numpy():
+    values = np.random.default_rng(0).normal(size=1001)
+    assert interval(values, 0.9) == pytest.approx(tuple(np.quantile(values, [0.05, 0.95])), abs=1e-12)
+    assert interval([2.0], 0.9) == (2.0, 2.0)

@@ -165,6 +165,29 @@ def test_regression_probability_is_that_of_a_normal_error_above_the_boundary():
     torch.testing.assert_close(head.decode(torch.tensor([[[2.0]]])).probability, torch.tensor([[0.8413447]]))
 
 
+@pytest.mark.parametrize(("kind", "method"), HEADS)
+def test_the_probability_of_reaching_the_level_of_presence_is_that_of_presence(kind, method):
+    head = make_head(kind, method, scale=Scale((1, 2, 3, 4), present_from=3))
+    raw = head(torch.randn(2, 5))
+    reach = head.reach(raw)
+    assert reach.shape == (2, 3, len(head.told_levels))
+    place = head.told_levels.index(3)
+    torch.testing.assert_close(reach[..., place], head.decode(raw).probability)
+    assert head.told_levels == ((3,) if kind == "binary" else (2, 3, 4))
+
+
+def test_regression_tells_the_probability_of_each_level_by_a_normal_error_around_the_score():
+    head = make_head("regression", n_traits=1)
+    head.set_residual_sd(torch.tensor([0.5]))
+    torch.testing.assert_close(head.reach(torch.tensor([[[2.0]]])), torch.tensor([[[0.8413447, 0.1586553, 0.0013499]]]))
+
+
+def test_a_long_scale_tells_the_probability_of_presence_alone():
+    head = make_head("regression", n_traits=1, scale=Scale(tuple(range(101)), present_from=30))
+    assert head.told_levels == (30,)
+    assert head.reach(torch.tensor([[[29.5]]])).tolist() == [[[0.5]]]
+
+
 def test_residual_sd_keeps_what_it_has_for_nan_and_is_never_zero():
     head = make_head("regression")
     head.set_residual_sd(torch.tensor([NAN, 0.0, 0.7]))

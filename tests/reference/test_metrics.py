@@ -65,6 +65,12 @@ def calibration_error_reference(truth, probability):
     return sum(gaps)
 
 
+def net_benefit_reference(truth, called):
+    """At a threshold of 0.2, from the counts of a confusion matrix."""
+    _, false_alarms, _, hits = sk.confusion_matrix(truth, called, labels=[False, True]).ravel()
+    return hits / truth.size - false_alarms / truth.size * 0.2 / 0.8
+
+
 # name -> (ours, theirs, the kinds of its two sides)
 PAIRS = {
     "auc": (ours.auc, sk.roc_auc_score, "flag", "tied"),
@@ -110,6 +116,12 @@ PAIRS = {
         macro_mae_reference,
         "level",
         "number",
+    ),
+    "net_benefit": (
+        lambda t, p, weights=None: ours.net_benefit(t, p, 0.2, weights),
+        net_benefit_reference,
+        "flag",
+        "flag",
     ),
     "brier": (ours.brier_score, sk.brier_score_loss, "flag", "probability"),
     "calibration_error": (ours.calibration_error, calibration_error_reference, "flag", "probability"),

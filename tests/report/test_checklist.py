@@ -14,6 +14,7 @@ from lalia.errors import RunError
 from lalia.report.answers import ANSWERS_FILE, read_answers, write_template
 from lalia.report.checklist import BY_LALIA, BY_USER, FACTS, FAILED, OPEN, build_checklist, count_statuses, to_csv
 from lalia.report.contents import read_contents
+from lalia.report.facts import data, model, results
 from lalia.report.items import load_lists
 from lalia.report.page import write_report
 from toy_report import EVIL, Page, change_json, make_run, metric
@@ -284,3 +285,31 @@ def test_hostile_text_stays_text(tmp_path):
 def test_csv_brings_every_row_back(tmp_path):
     rows = list(rows_of(make_run(tmp_path / "run")).values())
     assert [tuple(row.values()) for row in read_csv(to_csv(rows))] == [astuple(row) for row in rows]
+
+
+def test_facts_tell_chance_reliability_how_often_the_test_part_was_evaluated_and_abstention(tmp_path):
+    run = make_run(tmp_path / "run", decisions={"abstain": {"kind": "entropy", "coverage": 0.8}})
+
+    def add(metrics):
+        chance = {"auc": {"value": 0.8, "p": 0.01}, "spearman": {"value": 0.2, "p": 0.3}}
+        agreed = {"krippendorff_alpha": {"value": 0.61}, "intra_rater_qwk": {"value": 0.72}, "icc_a1": {"value": None}}
+        left = {"coverage": {"value": 0.8}, "risk": {"value": 0.1}}
+        metrics["test"] |= {"chance": {"a": chance}, "reliability": {"a": agreed}, "abstention": {"a": left}}
+
+    change_json(run / "metrics.json", add)
+    change_json(run / "manifest.json", lambda manifest: manifest.update(test_evaluations=3))
+    contents = read_contents(run)
+    assert "beyond chance (p of 0.05 or less" in results.uncertainty(contents).value
+    assert "AUC of 1 of 1 traits, Spearman of 0 of 1 traits" in results.uncertainty(contents).value
+    assert "evaluated 3 times: its numbers are too good" in results.internal(contents).value
+    said = data.agreement(contents).value
+    assert "between raters: Krippendorff's alpha 0.61 over the traits" in said
+    assert "a rater with themselves: quadratic kappa 0.72 over the traits" in said
+    assert "left open (entropy): a 0.80 decided, 0.10 of them wrongly" in model.output(contents).value
+
+
+def test_a_run_without_chance_reliability_and_abstention_says_so(tmp_path):
+    contents = read_contents(make_run(tmp_path / "run"))
+    assert "no test of significance" in results.uncertainty(contents).value
+    assert "of a rater with themselves: not measured" in data.agreement(contents).value
+    assert "every recording is decided" in model.output(contents).value

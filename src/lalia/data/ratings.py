@@ -25,7 +25,8 @@ class RatingCells:
     Args:
         traits: the traits, in the order of the settings or of the table's columns; those of a long table by name.
         cells: the index ``row`` as in :func:`~lalia.data.readers.read_cells`, and the columns recording, rater (``""``
-            where there is only one, unnamed), trait, column (of the table) and text.
+            where there is only one, unnamed), trait, column (of the table) and text; and repeat (text) where the
+            settings name its column.
         problems: what is wrong, one sentence each.
     """
 
@@ -85,7 +86,8 @@ def read_ratings(cells: pd.DataFrame, scale: ScaleSettings) -> tuple[pd.DataFram
         scale: levels, missing codes, values to recode.
 
     Returns:
-        ratings: recording, rater, trait and rating, sorted; not those that are missing.
+        ratings: recording, rater, trait and rating, sorted; not those that are missing. Where the cells have repeats,
+            also repeat: 1 for a rater's first rating of a recording and trait, 2 for the next.
         excluded: recording, trait, rater, value (the cell) and reason, of codes that mean missing and of values that
             were recoded.
         problems: one sentence per column with cells that mean nothing on the scale.
@@ -103,14 +105,28 @@ def read_ratings(cells: pd.DataFrame, scale: ScaleSettings) -> tuple[pd.DataFram
     wrong = cells.loc[~has_rating & ~has_reason]
     problems = [_outside(str(column), group, scale) for column, group in wrong.groupby("column", sort=False)]
     order = ["recording", "trait", "rater"]
-    return kept.sort_values(order, ignore_index=True), excluded.sort_values(order, ignore_index=True), problems
+    if "repeat" in cells:
+        kept = _count_repeats(kept.assign(repeat=cells.loc[has_rating, "repeat"]))
+    kept = kept.sort_values([name for name in (*order, "repeat") if name in kept], ignore_index=True)
+    return kept, excluded.sort_values(order, ignore_index=True), problems
+
+
+def _count_repeats(kept: pd.DataFrame) -> pd.DataFrame:
+    """Turn what tells repeats apart, in the order of numbers where all are numbers, into 1, 2, ..."""
+    texts = kept["repeat"].astype(str)
+    are_numbers = texts.map(lambda text: _NUMBER.fullmatch(text) is not None).all()
+    place = texts.astype(np.float64) if are_numbers and len(texts) else texts
+    order = kept.assign(repeat=place).sort_values(["recording", "trait", "rater", "repeat"]).index
+    counted = kept.loc[order].groupby(["recording", "trait", "rater"]).cumcount() + 1
+    return kept.assign(repeat=counted)
 
 
 def combine_ratings(ratings: pd.DataFrame, recordings: pd.Series, traits: Sequence[str], how: str) -> pd.DataFrame:
     """Combine the raters' ratings into one per recording and trait.
 
     Args:
-        ratings: columns recording, rater, trait and rating, each rating once.
+        ratings: columns recording, rater, trait and rating, each rating once; where there is a column repeat, the
+            ratings of one rater are combined first, so that nobody counts twice.
         recordings: the ids, one per row of what comes back.
         traits: the columns of what comes back.
         how: ``median``, ``mean``, or ``majority``: the level that most raters gave, and among equally frequent ones
@@ -119,17 +135,26 @@ def combine_ratings(ratings: pd.DataFrame, recordings: pd.Series, traits: Sequen
     Returns:
         One float column per trait, NaN where nobody rated; the index of ``recordings``.
     """
+    if "repeat" in ratings:
+        keys = ["recording", "rater", "trait"]
+        given = pd.DataFrame({"place": ratings.groupby(keys).ngroup(), "rating": ratings["rating"]})
+        firsts = ratings.drop_duplicates(keys).sort_values(keys)
+        ratings = firsts.assign(rating=_combine(given, how).to_numpy())
     rows = pd.Index(recordings).get_indexer(pd.Index(ratings["recording"]))
     places = rows * len(traits) + pd.Index(traits).get_indexer(pd.Index(ratings["trait"]))
     given = pd.DataFrame({"place": places, "rating": ratings["rating"].to_numpy(dtype=np.float64)})
-    if how == "majority":
-        combined = _find_majority(given)
-    else:
-        grouped = given.groupby("place")["rating"]
-        combined = grouped.median() if how == "median" else grouped.mean()
+    combined = _combine(given, how)
     values = np.full(len(recordings) * len(traits), np.nan)
     values[combined.index.to_numpy(dtype=np.int64)] = combined.to_numpy(dtype=np.float64)
     return pd.DataFrame(values.reshape(len(recordings), len(traits)), index=recordings.index, columns=list(traits))
+
+
+def _combine(given: pd.DataFrame, how: str) -> "pd.Series[float]":
+    """Return one rating for each place, rising."""
+    if how == "majority":
+        return _find_majority(given).sort_index()
+    grouped = given.groupby("place")["rating"]
+    return grouped.median() if how == "median" else grouped.mean()
 
 
 def _find_majority(given: pd.DataFrame) -> "pd.Series[float]":
@@ -213,6 +238,10 @@ def _from_columns(cells: pd.DataFrame, recording: str, columns: dict[str, tuple[
 
 def _from_long(cells: pd.DataFrame, data: DataSettings, long: LongRaters) -> RatingCells:
     wanted = {"column": long.column, "trait": long.trait, "rating": long.rating}
+    keys = ["recording", "rater", "trait"]
+    if long.repeat is not None:
+        wanted["repeat"] = long.repeat
+        keys.append("repeat")
     absent = [
         f"data.raters.{key}: '{column}' is not a column.{suggest(column, list(cells)) or ' ' + _list_columns(cells)}"
         for key, column in wanted.items()
@@ -222,6 +251,8 @@ def _from_long(cells: pd.DataFrame, data: DataSettings, long: LongRaters) -> Rat
     if absent:
         return RatingCells((), pd.DataFrame(columns=["recording", "rater", "trait", "text", "column"]), tuple(absent))
     rated = cells[columns].set_axis(["recording", "rater", "trait", "text"], axis=1).assign(column=long.rating)
+    if long.repeat is not None:
+        rated = rated.assign(repeat=cells[long.repeat])
     rated = rated[rated["text"] != ""]
     names = sorted({str(trait) for trait in cells[long.trait]} - {""})
     traits = tuple(dict.fromkeys(data.traits or names))
@@ -234,13 +265,16 @@ def _from_long(cells: pd.DataFrame, data: DataSettings, long: LongRaters) -> Rat
     if len(unnamed):
         problems.append(f"column '{long.trait}': a rating without a trait in {list_rows(list(unnamed))}")
     rated = rated[rated["trait"].isin(traits)]
-    twice = rated[rated.duplicated(["recording", "rater", "trait"], keep=False)]
+    twice = rated[rated.duplicated(keys, keep=False)]
     shown = [
         f"recording '{recording}', rater '{rater}', trait '{trait}' in {list_rows(list(group.index))}"
-        for (recording, rater, trait), group in twice.groupby(["recording", "rater", "trait"])
+        for (recording, rater, trait, *_), group in twice.groupby(keys)
     ]
     if shown:
-        problems.append(f"ratings that stand more than once: {list_some(shown, most=3)}. Keep one of each")
+        advice = "Keep one of each"
+        if long.repeat is None:
+            advice += ", or name the column that tells a rater's repeats apart in data.raters.repeat"
+        problems.append(f"ratings that stand more than once: {list_some(shown, most=3)}. {advice}")
     return RatingCells(traits, rated, tuple(problems))
 
 

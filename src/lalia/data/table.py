@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -30,10 +30,12 @@ class RecordingTable:
         recordings: a row per recording, sorted by id: recording, speaker, path (absolute), date and task (None where
             absent), the covariates under their names (text, None where empty), and given_part where it was asked for.
         ratings: the raters combined: a float column per trait, NaN where nobody rated; rows as in ``recordings``.
-        rater_ratings: each rating of each rater: recording, rater (``""`` for a single unnamed one), trait, rating.
+        rater_ratings: each rating of each rater: recording, rater (``""`` for a single unnamed one), trait, rating;
+            of a rater's repeated ratings the first.
         scale: what the ratings mean.
         flow: what was dropped or left out on the way here.
         covariates: the names of the covariates.
+        repeats: what raters gave a recording again: recording, rater, trait, repeat (from 2 on), rating.
     """
 
     recordings: pd.DataFrame
@@ -42,6 +44,9 @@ class RecordingTable:
     scale: Scale
     flow: Flow
     covariates: tuple[str, ...] = ()
+    repeats: pd.DataFrame = field(
+        default_factory=lambda: pd.DataFrame(columns=["recording", "rater", "trait", "repeat", "rating"])
+    )
 
     @property
     def traits(self) -> tuple[str, ...]:
@@ -72,6 +77,7 @@ class RecordingTable:
             recordings=recordings,
             ratings=self.ratings[rows].reset_index(drop=True),
             rater_ratings=self.rater_ratings[is_kept].reset_index(drop=True),
+            repeats=self.repeats[self.repeats["recording"].isin(recordings["recording"])].reset_index(drop=True),
         )
 
     def drop(self, reasons: Mapping[str, str]) -> "RecordingTable":
@@ -111,25 +117,28 @@ class RecordingTable:
         It covers ids, speakers, dates, tasks, covariates, given parts and all ratings, not what ``add_columns`` added.
         """
         digest = hashlib.sha256()
-        for frame, order in zip(self._content(), (["recording"], ["recording", "trait", "rater"]), strict=True):
+        known, *single = self._content()
+        frames = [(known, ["recording"]), *((frame, ["recording", "trait", "rater"]) for frame in single)]
+        for frame, order in frames:
             digest.update(frame.sort_values(order).to_csv(index=False, lineterminator="\n").encode())
         return digest.hexdigest()
 
     def row_hashes(self) -> dict[str, str]:
         """Return for each recording the SHA-256 of what the table says of it, as for ``content_hash``."""
-        known, single = self._content()
+        known, *single = self._content()
         lines: dict[str, list[str]] = {recording: [] for recording in known["recording"]}
-        for frame in (known, single.sort_values(["recording", "trait", "rater"])):
+        for frame in (known, *(each.sort_values(["recording", "trait", "rater"]) for each in single)):
             for recording, *values in frame.itertuples(index=False, name=None):
                 lines[recording].append(json.dumps([str(value) for value in values]))
         return {recording: hashlib.sha256("\n".join(of).encode()).hexdigest() for recording, of in lines.items()}
 
-    def _content(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Return what the table says of each recording, and each single rating."""
+    def _content(self) -> list[pd.DataFrame]:
+        """Return what the table says of each recording, each single rating, and repeated ones if there are any."""
         names = ["recording", "speaker", "date", "task", *self.covariates, "given_part"]
         columns = [name for name in dict.fromkeys(names) if name in self.recordings]
         known = pd.concat([self.recordings[columns], self.ratings.add_prefix("rating of ")], axis=1)
-        return known, self.rater_ratings[["recording", "rater", "trait", "rating"]]
+        repeats = [self.repeats.sort_values("repeat", kind="stable")] if len(self.repeats) else []
+        return [known, self.rater_ratings[["recording", "rater", "trait", "rating"]], *repeats]
 
 
 def read_table(data: DataSettings, *, part_column: str | None = None, seed: int = 0) -> RecordingTable:
@@ -170,7 +179,13 @@ def read_table(data: DataSettings, *, part_column: str | None = None, seed: int 
         data.scale.build(),
         replace(flow, excluded_ratings=excluded, notes=audio.notes),
         tuple(dict.fromkeys(data.covariates)),
-    ).drop(audio.missing)
+    )
+    if "repeat" in ratings:
+        is_first = ratings["repeat"] == 1
+        firsts = ratings[is_first].drop(columns="repeat").reset_index(drop=True)
+        repeats = ratings.loc[~is_first, list(table.repeats.columns)].reset_index(drop=True)
+        table = replace(table, rater_ratings=firsts, repeats=repeats)
+    table = table.drop(audio.missing)
     if not len(table.recordings):
         raise TableError(f"{path.name}: none of its recordings has an audio file in '{folder}'. Set data.audio_dir.")
     unrated = int(table.ratings.isna().all(axis=1).sum())

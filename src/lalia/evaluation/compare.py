@@ -12,7 +12,13 @@ from scipy.stats import rankdata
 from lalia.errors import RunError, list_some
 from lalia.evaluation.evaluate import REPLICATES, Unit, average_speakers, judge_rows
 from lalia.measures.metrics import METRICS, Judged, Metric
-from lalia.measures.uncertainty import interval, speaker_weights
+from lalia.measures.uncertainty import (
+    degrees_of_freedom,
+    expanded_interval,
+    interval,
+    leave_speakers_out,
+    speaker_weights,
+)
 from lalia.measures.weighted import SpeakerWeights
 from lalia.scale import Scale
 
@@ -80,12 +86,13 @@ def compare_models(
 ) -> pd.DataFrame:
     """Return how much more the second model reaches than the first, for each trait and as a mean over traits.
 
-    Intervals are percentiles of the differences over drawn speakers: both models are evaluated on the same draw, so
-    that what a draw does to both does not widen them. The p-value is that of a permutation test: if the models were the
-    same, what they said of a speaker could be exchanged, for whole speakers at a time (as recordings of one speaker
-    belong together). It is the share of exchanges with a difference as large, counting the one that was observed
-    (Phipson and Smyth 2010, "Permutation p-values should never be zero"). Traits are corrected for each other by
-    Holm's method (1979), the mean over traits is a question of its own.
+    Intervals are percentiles of the differences over drawn speakers, expanded for few of them (or few of a class):
+    both models are evaluated on the same draw, so that what a draw does to both does not widen them. The p-value is
+    that of a permutation test: if the models were the same, what they said of a speaker could be exchanged, for whole
+    speakers at a time (as recordings of one speaker belong together). It is the share of exchanges with a difference
+    as large, counting the one that was observed (Phipson and Smyth 2010, "Permutation p-values should never be
+    zero"). Traits are corrected for each other by Holm's method (1979), the mean over traits is a question of its
+    own.
 
     Metrics of the order alone are computed on ranks, so that models whose scores have other units can be exchanged.
 
@@ -224,6 +231,7 @@ class _Difference:
     replicates: Floats
     exchanges: Floats
     n: int = 0
+    freedom: float = float("nan")
 
     @property
     def value(self) -> float:
@@ -270,7 +278,17 @@ def _compare(
         metric.compute(second, draws) - metric.compute(first, draws),
         metric.compute(both, as_second) - metric.compute(both, as_first),
         len(places),
+        _find_freedom(metric, first, second, places),
     )
+
+
+def _find_freedom(metric: Metric, first: Judged, second: Judged, places: NDArray[np.intp]) -> float:
+    """Return the degrees of freedom of a difference: of the speakers, or of those with and without the trait."""
+    names, speaker = np.unique(places, return_inverse=True)
+    left_out = SpeakerWeights(leave_speakers_out(len(names)), speaker)
+    without_one = metric.compute(second, left_out) - metric.compute(first, left_out)
+    has_trait = np.bincount(speaker, weights=first.is_present) >= np.bincount(speaker) / 2
+    return degrees_of_freedom(without_one, has_trait if "is_present" in metric.inputs else np.ones_like(has_trait))
 
 
 def _in_ranks(judged: Judged) -> Judged:
@@ -300,11 +318,17 @@ def _mean(found: Sequence[_Difference]) -> _Difference | None:
         _mean_of_defined(np.stack([each.replicates for each in defined])),
         _mean_of_defined(np.stack([each.exchanges for each in defined])),
         len(defined),
+        _mean_freedom([each.freedom for each in defined]),
     )
 
 
+def _mean_freedom(of_traits: Sequence[float]) -> float:
+    known = [freedom for freedom in of_traits if not np.isnan(freedom)]
+    return float(np.mean(known)) if known else float("nan")
+
+
 def _row(trait: str, metric: Metric, found: _Difference, n: int, n_speakers: int) -> dict[str, Any]:
-    low, high = interval(found.replicates) if n_speakers > 1 else (float("nan"), float("nan"))
+    low, high = expanded_interval(found.replicates, found.freedom)
     return {
         "trait": trait,
         "metric": metric.name,

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lalia.errors import RaterError
+from lalia.evaluation.predictions import reach_columns
 from lalia.scale import Scale
 
 
@@ -33,8 +34,8 @@ def find_members(run: Path) -> tuple[Path, ...]:
 def average_scores(tables: Sequence[pd.DataFrame], scale: Scale) -> pd.DataFrame:
     """Return the mean of what several raters say of the same recordings and traits.
 
-    Score and probability are averaged; the level is the one nearest to the mean score, none from binary heads; nothing
-    is decided where half of the raters or more do not decide.
+    Scores and probabilities are averaged; the level is the one nearest to the mean score, none from binary heads;
+    nothing is decided where half of the raters or more do not decide.
 
     Args:
         tables: as ``predict`` returns them, their rows in the same order.
@@ -43,7 +44,8 @@ def average_scores(tables: Sequence[pd.DataFrame], scale: Scale) -> pd.DataFrame
     first, *others = tables
     if not others:
         return first
-    means = {name: np.mean([table[name] for table in tables], axis=0) for name in ("score", "probability")}
+    names = ("score", "probability", *reach_columns(first).values())
+    means = {name: np.mean([table[name] for table in tables], axis=0) for name in names}
     level = np.where(first["level"].isna(), np.nan, scale.nearest_level(means["score"]))
     averaged = first.assign(**means, level=level)
     if any("abstains" in table for table in tables):

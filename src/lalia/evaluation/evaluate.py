@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lalia.data.splits import PARTS
+from lalia.evaluation.predictions import reach_columns
+from lalia.evaluation.threads import run_side_by_side
+from lalia.evaluation.thresholds import THRESHOLD_METRICS, judge_levels
 from lalia.files import write_json
 from lalia.measures.chance import Chance, auc_by_chance, spearman_by_chance
 from lalia.measures.metrics import ALL_METRICS, Judged, Metric, best_threshold, judge
@@ -48,6 +52,7 @@ class Estimate:
         n: how many recordings or speakers (or traits, in a macro mean) entered.
         reason: why the metric is undefined; None where it is defined.
         without_one: the value without each speaker, shape (speakers,); None where that was not computed.
+        of: how many traits (or folds) there are, in a mean over those in which the metric is defined; None elsewhere.
     """
 
     value: float
@@ -55,6 +60,7 @@ class Estimate:
     n: int
     reason: str | None
     without_one: NDArray[np.float64] | None = None
+    of: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return value, 95 % interval and n, with null and a reason where there is no value.
@@ -62,13 +68,14 @@ class Estimate:
         ``low`` and ``high`` are percentiles of the replicates, ``bca_low`` and ``bca_high`` those of the BCa interval.
         """
         ends = ["low", "high", *(() if self.without_one is None else ("bca_low", "bca_high"))]
+        counts = {"n": self.n} if self.of is None else {"n": self.n, "of": self.of}
         if np.isnan(self.value):
-            return {"value": None, **dict.fromkeys(ends), "n": self.n, "reason": self.reason}
+            return {"value": None, **dict.fromkeys(ends), **counts, "reason": self.reason}
         bounds: tuple[float, ...] = interval(self.replicates)
         if self.without_one is not None:
             bounds += bca_interval(self.value, self.replicates, self.without_one)
         found = {end: None if np.isnan(bound) else bound for end, bound in zip(ends, bounds, strict=True)}
-        return {"value": self.value, **found, "n": self.n}
+        return {"value": self.value, **found, **counts}
 
 
 def evaluate(
@@ -102,8 +109,11 @@ def evaluate(
     Returns:
         ``[part][unit]["traits"][trait][metric]`` and ``[part][unit]["macro"][metric]`` for the parts that have rows and
         the units recording and speaker; a metric is ``{"value", "low", "high", "bca_low", "bca_high", "n"}``, and
-        ``"reason"`` where the value is None. The n of a macro mean is the number of traits that entered. Each trait
+        ``"reason"`` where the value is None. The n of a macro mean is the number of traits that entered, ``"of"`` that
+        of all traits. Each trait
         also has ``"counts"``: how many units are rated, present and at each level, and how many speakers they are of.
+        Where predictions tell of the probability of reaching levels (``p_ge_2``, ...), ``[part][unit]["thresholds"]``
+        has for each level such a tree of what its probability is worth, ``["3"]["traits"][trait][metric]``.
         Where there are two tasks or more, ``[part]["tasks"][task]`` is the same tree of the recordings of that task.
     """
     tree: dict[str, Any] = {}
@@ -200,9 +210,11 @@ def metrics_table(tree: Mapping[str, Any], part: str, unit: Unit) -> pd.DataFram
 def average_speakers(predictions: pd.DataFrame, scale: Scale) -> pd.DataFrame:
     """Return a row per speaker and trait: means over the rated recordings, and the level nearest to the mean score."""
     rated = predictions[predictions["rating"].notna()]
-    # the threshold of a speaker is that of all its recordings
-    columns = [name for name in ("rating", "score", "level", "probability", "threshold") if name in rated]
-    means = rated.groupby(["trait", "speaker"], as_index=False)[columns].mean()
+    columns = ["rating", "score", "level", "probability", *reach_columns(predictions).values()]
+    of_speakers = rated.groupby(["trait", "speaker"], as_index=False)
+    means = of_speakers[columns].mean()
+    if "threshold" in rated:  # the same for all recordings of a speaker
+        means["threshold"] = of_speakers["threshold"].first()["threshold"]
     return means.assign(level=np.where(means["level"].isna(), np.nan, scale.nearest_level(means["score"])))
 
 
@@ -224,7 +236,7 @@ def average_estimates(estimates: Sequence[Estimate]) -> Estimate:
     if not defined:
         has_jackknife = any(one.without_one is not None for one in estimates)
         without_one = np.empty(0) if has_jackknife else None
-        return Estimate(float("nan"), np.empty(0), 0, "undefined in every trait", without_one)
+        return Estimate(float("nan"), np.empty(0), 0, "undefined in every trait", without_one, len(estimates))
     left = [one.without_one for one in defined if one.without_one is not None]
     return Estimate(
         value=float(np.mean([one.value for one in defined])),
@@ -232,6 +244,7 @@ def average_estimates(estimates: Sequence[Estimate]) -> Estimate:
         n=len(defined),
         reason=None,
         without_one=_mean_of_defined(np.stack(left)) if len(left) == len(defined) else None,
+        of=len(estimates),
     )
 
 
@@ -255,23 +268,48 @@ def _evaluate_part(
     # the draws and the jackknife in one array, so that a metric sorts its rows once
     counts_of_speakers = np.concatenate([draws, leave_speakers_out(len(speakers))])
     tree: dict[str, Any] = {}
+    traits = list(dict.fromkeys(rows["trait"]))
     for unit in UNITS:
         units = rows[rows["rating"].notna()] if unit == "recording" else average_speakers(rows, scale)
-        estimates, counts = {}, {}
-        for trait in dict.fromkeys(rows["trait"]):
-            rated = units[units["trait"] == trait]
+        by_trait = {trait: units[units["trait"] == trait] for trait in traits}
+
+        def judge_trait(trait: str, unit: Unit = unit, by_trait: dict[str, pd.DataFrame] = by_trait) -> _JudgedTrait:
+            rated = by_trait[trait]
             judged = judge_rows(rated, scale, thresholds.get(trait), unit)
             places = np.searchsorted(speakers, rated["speaker"].to_numpy(dtype=str))
             weights = SpeakerWeights(counts_of_speakers, places)
-            if rated["speaker"].nunique() < 2:
+            n_speakers = rated["speaker"].nunique()
+            if n_speakers < 2:
                 # one speaker says nothing of how others would differ: no interval
                 weights = SpeakerWeights(np.zeros_like(counts_of_speakers), places)
-            estimates[trait] = _estimate(judged, weights, metrics, replicates)
-            counts[trait] = _count(judged, scale, rated["speaker"].nunique())
-        tree[unit] = build_branch(estimates)
-        for trait, found in tree[unit]["traits"].items():
-            found["counts"] = counts[trait]
+            return _JudgedTrait(
+                _estimate(judged, weights, metrics, replicates),
+                {
+                    level: _estimate(each, weights, THRESHOLD_METRICS, replicates)
+                    for level, each in judge_levels(rated, judged, scale).items()
+                },
+                _count(judged, scale, n_speakers),
+            )
+
+        found = dict(zip(traits, run_side_by_side([partial(judge_trait, trait) for trait in traits]), strict=True))
+        tree[unit] = build_branch({trait: each.estimates for trait, each in found.items()})
+        for trait, branch in tree[unit]["traits"].items():
+            branch["counts"] = found[trait].counts
+        levels = dict.fromkeys(level for each in found.values() for level in each.at_levels)
+        if levels:
+            tree[unit]["thresholds"] = {
+                level: build_branch({trait: each.at_levels[level] for trait, each in found.items()}) for level in levels
+            }
     return tree
+
+
+@dataclass(frozen=True)
+class _JudgedTrait:
+    """The estimates of one trait, those of the probability of reaching each level, and its counts."""
+
+    estimates: dict[str, Estimate]
+    at_levels: dict[str, dict[str, Estimate]]
+    counts: dict[str, Any]
 
 
 def judge_rows(rated: pd.DataFrame, scale: Scale, threshold: float | None, unit: Unit) -> Judged:

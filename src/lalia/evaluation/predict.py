@@ -16,6 +16,7 @@ from lalia.data.dataset import BucketedBatches, RecordingDataset
 from lalia.data.table import Flow, RecordingTable
 from lalia.errors import AudioError, CacheError, ConfigError, list_some
 from lalia.evaluation.ensemble import average_scores, find_members
+from lalia.evaluation.predictions import reach_column
 from lalia.files import replacing
 from lalia.model.rater import SpeechRater
 from lalia.model.saved_rater import find_rater
@@ -54,8 +55,9 @@ def predict(
 
     Returns:
         A row per recording, in the order given, and trait: ``recording``, ``trait``, ``score`` (in units of the scale;
-        of a binary head the probability), ``level`` (NaN from a binary head) and ``probability`` of presence; and
-        ``abstains``, where nothing is to be decided, if the rater has that for any trait.
+        of a binary head the probability), ``level`` (NaN from a binary head) and ``probability`` of presence;
+        ``abstains``, where nothing is to be decided, if the rater has that for any trait; and ``p_ge_LEVEL``, the
+        probability of reaching each level that the head tells of, before any calibration.
 
     Raises:
         AudioError: names a recording that cannot be read or is too short for the encoder.
@@ -83,8 +85,9 @@ def predict(
     scored = processes.collect(
         processes.together(lambda: _score(rater, reader.read(dataset, processes.deal(batches)), progress))
     )
-    # score, level and probability of each recording and trait
-    found = np.full((3, len(recordings), len(rater.traits)), np.nan)
+    told = rater.head.told_levels
+    # score, level, probability and those of reaching levels, of each recording and trait
+    found = np.full((3 + len(told), len(recordings), len(rater.traits)), np.nan)
     for rows, values in scored:
         found[:, rows.numpy()] = values.numpy()
     table = pd.DataFrame(
@@ -98,7 +101,7 @@ def predict(
     )
     if rater.abstentions:
         table["abstains"] = rater.abstains(torch.from_numpy(found[2])).numpy().ravel()
-    return table
+    return table.assign(**{reach_column(level): found[3 + place].ravel() for place, level in enumerate(told)})
 
 
 def predict_files(
@@ -157,14 +160,14 @@ class _Scan:
 
 @torch.inference_mode()
 def _score(rater: SpeechRater, batches: Iterable[RatedInputs], progress: Progress) -> list[tuple[Tensor, Tensor]]:
-    """Return the rows of each batch with score, level and probability, shape (3, recordings, traits)."""
+    """Return the rows of each batch with their numbers, shape (3 + told levels, recordings, traits)."""
     scored = []
     was_training = rater.training
     rater.eval()
     try:
         for batch in batches:
-            scores = rater.decode(rater(batch.inputs.to(rater.encoder.device)))
-            scored.append((batch.rows, torch.stack([scores.score, scores.level, scores.probability]).cpu()))
+            raw = rater(batch.inputs.to(rater.encoder.device))
+            scored.append((batch.rows, torch.stack([*rater.decode(raw), *rater.head.reach(raw).unbind(dim=-1)]).cpu()))
             for _ in range(batch.n_recordings):
                 progress.advance()
     finally:

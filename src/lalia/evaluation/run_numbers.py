@@ -12,9 +12,11 @@ import torch
 from lalia.data.splits import Split
 from lalia.data.table import RecordingTable
 from lalia.evaluation.audit import nuisance_baselines, rater_agreement
+from lalia.evaluation.decision_curve import judge_net_benefit
 from lalia.evaluation.decisions import calibrate_predictions, fit_abstention, fit_calibration, rated_presence
 from lalia.evaluation.evaluate import evaluate, fit_decisions, judge_chance, write_metrics
 from lalia.evaluation.predict import predict
+from lalia.evaluation.predictions import reach_columns
 from lalia.evaluation.reliability import rater_reliability
 from lalia.evaluation.selective import judge_abstention
 from lalia.files import replacing
@@ -130,7 +132,7 @@ def score_table(
     )
     joined = scores.merge(known, on="recording").merge(ratings, on=["recording", "trait"])
     columns = ["recording", "speaker", "part", "trait", "rating", "score", "level", "probability"]
-    return joined[[*columns, *(["abstains"] if "abstains" in joined else [])]]
+    return joined[[*columns, *(["abstains"] if "abstains" in joined else []), *reach_columns(joined).values()]]
 
 
 def write_numbers(
@@ -175,6 +177,8 @@ def write_numbers(
             metrics[part]["abstention"] = tree
     for part, tree in rater_reliability(table, split, seed=seed).items():
         metrics[part]["reliability"] = tree
+    for part, tree in judge_net_benefit(predictions, scale, seed=seed).items():
+        metrics[part]["decision_curve"] = tree
     for part, tree in judge_chance(predictions, scale, seed=seed).items():
         metrics[part]["chance"] = tree
     for part, trees in (more or {}).items():

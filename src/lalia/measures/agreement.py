@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike
 
 from lalia.measures.weighted import (
     Floats,
+    SpeakerWeights,
+    Ties,
     as_numbers,
     divide,
     find_ties,
@@ -50,6 +52,8 @@ def spearman(ratings: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = 
     """
     x, y = same_size(as_numbers(ratings), as_numbers(scores))
     x_ties, y_ties = find_ties(x), find_ties(y)
+    if isinstance(weights, SpeakerWeights) and x.size and weights.is_worth_pairing(x_ties.starts.size):
+        return _spearman_by_pairs(x_ties, y_ties, y, weights)
 
     def compute(block: Floats) -> Floats:
         total = block.sum(axis=1)
@@ -62,6 +66,25 @@ def spearman(ratings: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = 
         return np.clip(divide(product.sum(axis=1), spread), -1, 1)
 
     return over_replicates(compute, weights, x.size)
+
+
+def _spearman_by_pairs(x_ties: Ties, y_ties: Ties, y: Floats, weights: SpeakerWeights) -> Floats:
+    """Return Spearman's correlation where x has few values: from the sum of the ranks in y of the rows of each."""
+    at_value = [x_ties.group == value for value in range(x_ties.starts.size)]
+    of_value = weights.sum(np.stack(at_value, axis=1))
+    total = of_value.sum(axis=1)
+    x_rank, x_square = _centred_ranks(of_value, total)
+    # squares of ranks fall short by the cubes of what is tied: a row that is not, of its own weight
+    size = np.bincount(y_ties.group)
+    is_alone = size[y_ties.group] == 1
+    cubes = weights.counts.astype(np.float64) ** 3 @ np.bincount(
+        weights.speaker[is_alone], minlength=weights.counts.shape[1]
+    )
+    tied = weights.sum(y_ties.group[:, np.newaxis] == np.flatnonzero(size > 1))
+    y_square = (total * total * total - cubes - (tied * tied * tied).sum(axis=1)) / 12
+    ranks = np.stack(weights.sum_ranks(y, at_value), axis=1) - of_value * (total / 2)[:, np.newaxis]
+    spread = np.where(total >= 3, np.sqrt(x_square * y_square), 0)
+    return np.clip(divide((x_rank * ranks).sum(axis=1), spread), -1, 1)
 
 
 def kendall(ratings: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Floats:

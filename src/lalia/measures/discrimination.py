@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from lalia.measures.weighted import (
     Flags,
     Floats,
+    SpeakerWeights,
     as_flags,
     as_numbers,
     divide,
@@ -30,6 +31,11 @@ def auc(is_present: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = No
         0.875
     """
     present, values = same_size(as_flags(is_present), as_numbers(scores))
+    if isinstance(weights, SpeakerWeights) and present.size and weights.is_worth_pairing(1):
+        n_positive, n_negative = weights.sum(np.stack([present, ~present], axis=1)).T
+        # the ranks of the present rows, less those among themselves (Mann and Whitney 1947)
+        above = weights.sum_ranks(values, [present])[0] - n_positive * n_positive / 2
+        return divide(above, n_positive * n_negative)
     ties = find_ties(values)
 
     def compute(block: Floats) -> Floats:

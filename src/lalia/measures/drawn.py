@@ -15,12 +15,7 @@ from numpy.typing import NDArray
 
 from lalia.measures.agreement import spearman
 from lalia.measures.discrimination import auc
-from lalia.measures.weighted import Flags, Floats, divide, find_ties
-
-# above this many numbers in Q for each row, sorting the rows of each replicate is sooner done
-_MOST_PAIRS_PER_ROW = 300
-# whole and half numbers below 2^23 are exact in float32
-_EXACT_SINGLE = 1 << 23
+from lalia.measures.weighted import Flags, Floats, SpeakerWeights, divide, find_ties
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,19 +42,22 @@ class Draws:
         return cls(np.concatenate([np.ones((1, len(first))), weights[:, first]]), speaker.ravel())
 
     @property
+    def weights(self) -> SpeakerWeights:
+        """The draws as weights of the rows."""
+        return SpeakerWeights(self.counts, self.speaker)
+
+    @property
     def row_weights(self) -> Floats:
         """How often each row was drawn, shape (1 + replicates, rows)."""
-        return np.take(self.counts, self.speaker, axis=1)
+        return np.asarray(self.weights)
 
     def sum(self, columns: NDArray[Any]) -> Floats:
         """Sum columns over the drawn rows: shape (rows, columns) -> (1 + replicates, columns)."""
-        total = np.zeros((self.counts.shape[1], columns.shape[1]))
-        np.add.at(total, self.speaker, columns)
-        return self.counts @ total
+        return self.weights.sum(columns)
 
     def is_worth_pairing(self, groups: int) -> bool:
         """Say whether quadratic forms, one for each group of rows, cost less than sorting."""
-        return bool(groups * self.counts.shape[1] ** 2 <= _MOST_PAIRS_PER_ROW * len(self.speaker))
+        return self.weights.is_worth_pairing(groups)
 
 
 def auc_of_each(is_present: Flags, scores: Floats, draws: Draws) -> Floats:
@@ -127,20 +125,5 @@ def _one_by_one(metric: Callable[..., Floats], known: NDArray[Any], scores: Floa
 
 def _sum_ranks(scores: Floats, groups: list[Flags], draws: Draws) -> list[Floats]:
     """Return the sum of the ranks of each group's rows, from 1/2 on, each of shape (scorings, 1 + replicates)."""
-    n_speakers = draws.counts.shape[1]
-    most = float((draws.counts @ np.bincount(draws.speaker, minlength=n_speakers)).max(initial=0.0))
-    kind: Any = np.float32 if most * most < _EXACT_SINGLE else np.float64
-    counts = draws.counts.astype(kind)
-    is_of = (draws.speaker[:, np.newaxis] == np.arange(n_speakers)).astype(kind)
-    sums = [np.empty((len(scores), len(counts))) for _ in groups]
-    for number, one in enumerate(scores):
-        order = np.argsort(one)
-        ranked = one[order]
-        # rows of each speaker below each row, ties counting half, shape (rows, speakers)
-        below = np.zeros((len(one) + 1, n_speakers), dtype=kind)
-        np.cumsum(is_of[order], axis=0, out=below[1:])
-        rank = (below[np.searchsorted(ranked, one)] + below[np.searchsorted(ranked, one, side="right")]) / 2
-        for group, found in zip(groups, sums, strict=True):
-            form = is_of[group].T @ rank[group]
-            found[number] = np.einsum("rs,rs->r", counts @ form, counts)
-    return sums
+    each = [draws.weights.sum_ranks(one, groups) for one in scores]
+    return [np.stack(of_group) for of_group in zip(*each, strict=True)]

@@ -38,11 +38,13 @@ from lalia.measures.discrimination import (
     specificity,
 )
 from lalia.measures.levels import exact_agreement, linear_kappa, macro_mae, within_one
+from lalia.measures.net_benefit import decision_curve, net_benefit, net_benefit_of_all
 from lalia.measures.weighted import Flags, Floats
 from lalia.scale import Scale
 
 __all__ = [
     "ALL_METRICS",
+    "CALIBRATION_METRICS",
     "METRICS",
     "RATER_METRICS",
     "Judged",
@@ -58,6 +60,7 @@ __all__ = [
     "calibration_intercept",
     "calibration_slope",
     "ccc",
+    "decision_curve",
     "exact_agreement",
     "f1",
     "icc_of_two",
@@ -68,6 +71,8 @@ __all__ = [
     "macro_mae",
     "mae",
     "negative_predictive_value",
+    "net_benefit",
+    "net_benefit_of_all",
     "pearson",
     "positive_predictive_value",
     "prevalence",
@@ -94,6 +99,8 @@ class Judged:
         probability: what presence is ranked by, rising; None if there is nothing.
         predicted_index: the position of each predicted level; None from a binary head, which gives no levels.
         is_called: whether the probability reaches the threshold; None without a threshold.
+        threshold: the probability from which on a row is called present, one for all or each its own; None where there
+            is none.
         unit: what a row is.
 
     Raises:
@@ -108,6 +115,7 @@ class Judged:
     probability: Floats | None = None
     predicted_index: NDArray[np.integer] | None = None
     is_called: Flags | None = None
+    threshold: float | Floats | None = None
     unit: Literal["recording", "speaker"] = "recording"
 
     def __post_init__(self) -> None:
@@ -129,7 +137,7 @@ def judge(
     scores: ArrayLike,
     levels: ArrayLike,
     probability: ArrayLike,
-    threshold: float | ArrayLike | None,
+    threshold: float | Floats | None,
     unit: Literal["recording", "speaker"] = "recording",
 ) -> Judged:
     """Put ratings and what was said of them on the scale.
@@ -155,6 +163,7 @@ def judge(
         probability=chance,
         predicted_index=None if level is None else scale.level_index(level),
         is_called=None if chance is None or threshold is None else chance >= np.asarray(threshold),
+        threshold=threshold,
         unit=unit,
     )
 
@@ -206,6 +215,7 @@ _MISSING = {
     "probability": "no probability of presence",
     "predicted_index": _NO_LEVELS,
     "is_called": "no decision threshold",
+    "threshold": "no decision threshold",
 }
 
 
@@ -252,6 +262,12 @@ def _none_called(judged: Judged) -> str | None:
 def _all_called(judged: Judged) -> str | None:
     called = judged.is_called
     return f"all of the {judged.rows} are called present" if called is not None and called.all() else None
+
+
+def _certain_alone(judged: Judged) -> str | None:
+    # then a false alarm would cost more than any number of hits is worth
+    is_certain = judged.threshold is not None and bool((np.asarray(judged.threshold) >= 1).any())
+    return "only what is certain is called present" if is_certain else None
 
 
 def _no_spread(judged: Judged) -> str | None:
@@ -316,7 +332,7 @@ _OTHERS: tuple[Metric, ...] = (
     Metric("within_one", "Agreement within one level", "higher", within_one, _LEVELS, _never),
 )
 
-_CALIBRATION: tuple[Metric, ...] = (
+CALIBRATION_METRICS: tuple[Metric, ...] = (
     Metric("brier", "Brier score", "lower", brier_score, _PRESENCE, _never),
     Metric(
         "calibration_intercept",
@@ -329,9 +345,22 @@ _CALIBRATION: tuple[Metric, ...] = (
     Metric("calibration_slope", "Calibration slope", "neither", calibration_slope, _PRESENCE, _no_regression),
     Metric("calibration_error", "Expected calibration error", "lower", calibration_error, _PRESENCE, _never),
 )
+"""Those of a probability, of presence or of reaching a level."""
+
+_BENEFIT: tuple[Metric, ...] = (
+    Metric("net_benefit", "Net benefit", "higher", net_benefit, (*_CALLS, "threshold"), _certain_alone),
+    Metric(
+        "net_benefit_of_all",
+        "Net benefit of calling all present",
+        "neither",
+        net_benefit_of_all,
+        (*_TRUTH, "threshold"),
+        _certain_alone,
+    ),
+)
 
 RATER_METRICS: tuple[Metric, ...] = METRICS + _OTHERS
-"""Those that a rater's ratings can have in the place of scores: all but the calibration of a probability."""
+"""Those that a rater's ratings can have in the place of scores: all that need no probability."""
 
-ALL_METRICS: tuple[Metric, ...] = RATER_METRICS + _CALIBRATION
+ALL_METRICS: tuple[Metric, ...] = RATER_METRICS + _BENEFIT + CALIBRATION_METRICS
 """All metrics, in the order of ``metrics.json``."""

@@ -1,7 +1,7 @@
 """Sums over rows under replicate weights: how often each row was drawn, for many bootstrap replicates in one call."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -15,6 +15,10 @@ _Second = TypeVar("_Second", bound=np.generic)
 
 # 4 MB of float64: a block and the few arrays made from it stay in the processor's cache
 _BLOCK_NUMBERS = 1 << 19
+# above this many numbers in a quadratic form for each row, sorting the rows of each replicate is sooner done
+_MOST_PAIRS_PER_ROW = 300
+# whole and half numbers below 2^23 are exact in float32
+_EXACT_SINGLE = 1 << 23
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +47,35 @@ class SpeakerWeights:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.take(self.counts, self.speaker, axis=1).astype(dtype or self.counts.dtype)
+
+    def sum(self, columns: NDArray[Any]) -> Floats:
+        """Sum columns over the drawn rows: shape (rows, columns) -> (replicates, columns)."""
+        return self.counts.astype(np.float64) @ self.sum_speakers(columns)
+
+    def is_worth_pairing(self, groups: int) -> bool:
+        """Say whether quadratic forms of the draws, one for each group of rows, cost less than sorting."""
+        return bool(groups * self.counts.shape[1] ** 2 <= _MOST_PAIRS_PER_ROW * len(self.speaker))
+
+    def sum_ranks(self, scores: Floats, groups: Sequence[Flags]) -> list[Floats]:
+        """Return the sum of the ranks of each group's rows, from 1/2 on, ties sharing theirs, each (replicates,).
+
+        A sum over pairs of rows, such as how often one scores above another, is a quadratic form w'Qw in the draws w of
+        the speakers, and all replicates are one product of matrices. Ranks are halves of whole numbers: every sum is
+        exact, in whichever order.
+        """
+        n_speakers = self.counts.shape[1]
+        most = float((self.counts @ np.bincount(self.speaker, minlength=n_speakers)).max(initial=0.0))
+        kind: Any = np.float32 if most * most < _EXACT_SINGLE else np.float64
+        counts = self.counts.astype(kind)
+        is_of = (self.speaker[:, np.newaxis] == np.arange(n_speakers)).astype(kind)
+        order = np.argsort(scores)
+        ranked = scores[order]
+        # rows of each speaker below each row, ties counting half, shape (rows, speakers)
+        below = np.zeros((len(scores) + 1, n_speakers), dtype=kind)
+        np.cumsum(is_of[order], axis=0, out=below[1:])
+        rank = (below[np.searchsorted(ranked, scores)] + below[np.searchsorted(ranked, scores, side="right")]) / 2
+        forms = [is_of[group].T @ rank[group] for group in groups]
+        return [np.einsum("rs,rs->r", counts @ form, counts).astype(np.float64) for form in forms]
 
     def sum_speakers(self, columns: NDArray[Any]) -> Floats:
         """Sum the rows of each speaker: shape (rows, columns) -> (speakers, columns)."""
@@ -89,7 +122,7 @@ def over_sums(compute: Callable[[Floats], Floats], columns: NDArray[Any], weight
     """
     if isinstance(weights, SpeakerWeights) and len(columns):
         _check_rows(weights.shape, len(columns))
-        return compute(weights.counts.astype(np.float64) @ weights.sum_speakers(columns))
+        return compute(weights.sum(columns))
     return over_replicates(lambda block: compute(block @ columns), weights, len(columns))
 
 

@@ -37,6 +37,8 @@ class ScaleTensors(nn.Module):
         # they follow from the scale, which is saved as such
         self.register_buffer("levels", levels, persistent=False)
         self.register_buffer("boundaries", (levels[1:] + levels[:-1]) / 2, persistent=False)
+        # where the told levels stand among those above the first
+        self.told_steps = [scale.levels.index(level) - 1 for level in scale.told_levels]
         self.present_index = scale.present_index
         self.present_boundary = scale.present_boundary
         self.middle = (scale.levels[0] + scale.levels[-1]) / 2

@@ -40,11 +40,15 @@ class BinaryHead(nn.Module):
     Args:
         layers: the layers before the outputs.
         scale: says from which level on a trait is present.
+
+    Attributes:
+        told_levels: the levels that ``reach`` is about, for every head.
     """
 
     def __init__(self, layers: TraitLayers, scale: Scale) -> None:
         super().__init__()
         self.scale = ScaleTensors(scale)
+        self.told_levels: tuple[float, ...] = (scale.present_from,)
         self.layers = layers
         self.outputs = nn.ModuleList(nn.Linear(layers.out_width, 1) for _ in range(layers.n_traits))
         self.start_from_ratings(torch.empty(0, layers.n_traits))
@@ -74,6 +78,10 @@ class BinaryHead(nn.Module):
         probability = torch.sigmoid(raw.squeeze(-1))
         return Scores(probability, torch.full_like(probability, torch.nan), probability)
 
+    def reach(self, raw: Tensor) -> Tensor:
+        """Return the probability of reaching each of ``told_levels``, shape (recordings, traits, 1)."""
+        return torch.sigmoid(raw)
+
 
 class OrdinalHead(nn.Module):
     """The probability of reaching each level above the first.
@@ -93,6 +101,7 @@ class OrdinalHead(nn.Module):
     ) -> None:
         super().__init__()
         self.scale = ScaleTensors(scale)
+        self.told_levels = scale.told_levels
         self.layers = layers
         self.method = method
         make = {"cumulative": CumulativeOutput, "coral": CoralOutput, "corn": nn.Linear}[method]
@@ -148,6 +157,10 @@ class OrdinalHead(nn.Module):
         level = levels[(reach > 0.5).sum(dim=-1)]
         return Scores(score, level.where(~score.isnan(), torch.nan), reach[..., self.scale.present_index - 1])
 
+    def reach(self, raw: Tensor) -> Tensor:
+        """Return the probability of reaching each of ``told_levels``, shape (recordings, traits, told levels)."""
+        return self.reach_probabilities(raw)[..., self.scale.told_steps]
+
 
 class RegressionHead(nn.Module):
     """One value per trait, in units of the scale but not held to its ends.
@@ -165,6 +178,7 @@ class RegressionHead(nn.Module):
     def __init__(self, layers: TraitLayers, scale: Scale) -> None:
         super().__init__()
         self.scale = ScaleTensors(scale)
+        self.told_levels = scale.told_levels
         self.layers = layers
         self.outputs = nn.ModuleList(nn.Linear(layers.out_width, 1) for _ in range(layers.n_traits))
         self.register_buffer("residual_sd", torch.full((layers.n_traits,), self.scale.half_range))
@@ -206,6 +220,15 @@ class RegressionHead(nn.Module):
         level = self.scale.levels[self.scale.level_index(score)]
         probability = torch.special.ndtr((score - self.scale.present_boundary) / self.residual_sd)
         return Scores(score, level.where(~score.isnan(), torch.nan), probability)
+
+    def reach(self, raw: Tensor) -> Tensor:
+        """Return the probability of reaching each of ``told_levels``, shape (recordings, traits, told levels).
+
+        It is that of a rating above the boundary below the level, if ratings are normal around the score.
+        """
+        boundaries = self.scale.boundaries[self.scale.told_steps]
+        reach: Tensor = torch.special.ndtr((raw - boundaries) / self.residual_sd.unsqueeze(-1))
+        return reach
 
 
 Head = BinaryHead | OrdinalHead | RegressionHead

@@ -68,6 +68,9 @@ class LongRaters(Settings):
     """The column of the trait's name."""
     rating: str = "rating"
     """The column of the rating."""
+    repeat: str | None = None
+    """The column that tells a rater's ratings of the same recording and trait apart, such as a session or a date, the
+    first being the lowest; null: each rater rates once."""
 
 
 class DataSettings(Settings):

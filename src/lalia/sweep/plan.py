@@ -110,7 +110,7 @@ def plan_trials(trials: Sequence[tuple[Values, RunSettings]], progress: Progress
             audio_seconds = max(audio_seconds, float(prepared.table.recordings["duration_seconds"].sum()))
             encoder = prepared.rater.encoder
             part = find_frozen_part(prepared.rater, settings.cache.dtype) if settings.cache.max_gb else None
-            rate = _time_forward(encoder)
+            rate = _time_forward(encoder, prepared.rater.preprocessing.window_seconds)
             known[key] = (
                 None if part is None else _describe_pass(part, encoder, prepared.table, settings, rate),
                 rate * _share_that_trains(prepared.rater.first_changing_depth, encoder),
@@ -154,9 +154,9 @@ def _describe_pass(
     )
 
 
-def _time_forward(encoder: SpeechEncoder) -> float:
+def _time_forward(encoder: SpeechEncoder, window_seconds: float) -> float:
     """Return how many seconds a second of audio takes."""
-    n_samples = max(encoder.min_samples, round(_TIMED_SECONDS * encoder.rate_hz))
+    n_samples = max(encoder.min_samples, round(min(_TIMED_SECONDS, window_seconds) * encoder.rate_hz))
     waveform = torch.randn(1, n_samples, generator=torch.Generator().manual_seed(0)).to(encoder.device)
     was_training = encoder.training
     encoder.eval()
@@ -164,7 +164,7 @@ def _time_forward(encoder: SpeechEncoder) -> float:
         with torch.inference_mode():
             encoder(waveform, torch.tensor([n_samples]), ["last"])
             begun = time.perf_counter()
-            float(encoder(waveform, torch.tensor([n_samples]), ["last"])["last"].varied.sum())
+            float(encoder(waveform, torch.tensor([n_samples]), ["last"])["last"].values.sum())
     finally:
         encoder.train(was_training)
     return (time.perf_counter() - begun) / (n_samples / encoder.rate_hz)

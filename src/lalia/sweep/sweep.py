@@ -36,8 +36,8 @@ def run_sweep(
     """Train the trials of a sweep and rank them; those that are finished are not trained again.
 
     Writes ``sweep.csv`` (a row per trial), ``leaderboard.csv`` (a row per settings, seeds and folds together),
-    ``report.html``, and the winner's rater as ``model/``, so that ``lalia predict`` takes the folder. The numbers are of
-    the validation part; nothing of the test part is looked at, see ``evaluate_winner``.
+    ``report.html``, and the winner's rater as ``model/``, so that ``lalia predict`` takes the folder. The numbers are
+    of the validation part; nothing of the test part is looked at, see ``evaluate_winner``.
 
     Args:
         settings: of the sweep.

@@ -14,10 +14,11 @@ from lalia.config import with_values
 from lalia.cross_validation import cross_validate
 from lalia.errors import LaliaError, Stopped
 from lalia.evaluation.ensemble import find_members
+from lalia.evaluation.predictions import read_predictions
 from lalia.prepare import Scans
 from lalia.progress import Progress
 from lalia.run import train
-from lalia.run_folder import read_manifest, read_predictions
+from lalia.run_folder import read_manifest
 from lalia.settings import RunSettings, is_cross_validation
 
 

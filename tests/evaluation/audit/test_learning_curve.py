@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lalia.evaluation.audit.confounds import probe_each
-from lalia.evaluation.audit.learning_curve import learning_curve
+from lalia.evaluation.audit.learning_curve import MOST_COLUMNS, compress, learning_curve
 from toy_audit import make_table
 
 
@@ -47,3 +47,19 @@ def test_the_curve_is_the_same_every_time():
 def test_few_speakers_have_no_curve():
     table = make_table(speakers=12)
     assert learning_curve(vectors_of(table, 1.0), table) == {}
+
+
+def test_wide_vectors_are_compressed_without_a_loss_where_few_directions_hold_them():
+    random = np.random.default_rng(0)
+    wide = random.normal(size=(60, 20)) @ random.normal(size=(20, 300))
+    standard = (wide - wide.mean(axis=0)) / wide.std(axis=0)
+    found = compress(wide)
+    assert found.shape == (60, MOST_COLUMNS)
+    np.testing.assert_allclose(found @ found.T, standard @ standard.T, atol=1e-8)
+    # no column is much smaller than the others, so that standardising them again changes little
+    assert found.std(axis=0).max() < 3 * found.std(axis=0).min()
+
+
+def test_narrow_vectors_stay_as_they_are():
+    vectors = np.random.default_rng(0).normal(size=(5, MOST_COLUMNS))
+    np.testing.assert_array_equal(compress(vectors), vectors)

@@ -16,6 +16,8 @@ from lalia.evaluation.threads import run_side_by_side
 from lalia.measures.uncertainty import speaker_weights
 
 FEWEST_SPEAKERS: Final = 8
+# of wider vectors so many principal components are probed: the cost of some sixty probes goes with their square
+MOST_COLUMNS: Final = 128
 _SHARES = (0.125, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -34,7 +36,7 @@ def learning_curve(
     times, and the metrics averaged over the draws.
 
     Args:
-        vectors: of the recordings, shape (recordings, width).
+        vectors: of the recordings, shape (recordings, width); of more than 128 columns, ``compress`` keeps so many.
         table: the recordings; those without a rating are left out.
         folds: of speakers.
         draws: of the training speakers.
@@ -48,6 +50,7 @@ def learning_curve(
     table, vectors = table.select(is_rated), vectors[is_rated]
     if table.speakers < 2 * FEWEST_SPEAKERS:
         return {}
+    vectors = compress(vectors, seed)
     folds = min(folds, table.speakers)
     rated = Rated.of(table)
     owner = pd.factorize(table.recordings["speaker"])[0]
@@ -71,6 +74,23 @@ def learning_curve(
     weights = speaker_weights(list(rated.speakers), replicates, seed)
     trees = estimate_all([f"{size}/{draw}" for size, draw in names], said, rated, fold_of, weights, differences={})
     return {size: _average([trees[f"{size}/{draw}"] for of, draw in names if of == size]) for size in sizes}
+
+
+def compress(vectors: NDArray[np.floating], seed: int = 0) -> NDArray[np.float64]:
+    """Return standardised vectors in their first 128 principal components, rotated at random; narrow ones unchanged.
+
+    No rating is looked at. Without the rotation, standardising the components again would make the smallest as large
+    as the first; after it every column holds as much of each.
+    """
+    given = np.asarray(vectors, dtype=np.float64)
+    if given.shape[1] <= MOST_COLUMNS:
+        return given
+    spread = given.std(axis=0)
+    standard = (given - given.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    _, directions = np.linalg.eigh(standard.T @ standard)
+    random = np.random.default_rng([seed, 3]).normal(size=(MOST_COLUMNS, MOST_COLUMNS))
+    compressed: NDArray[np.float64] = standard @ (directions[:, -MOST_COLUMNS:] @ np.linalg.qr(random).Q)
+    return compressed
 
 
 def _average(trees: list[Tree]) -> Tree:

@@ -87,7 +87,7 @@ class Audit:
                 Finding("quality", describe_difference(row))
                 for _, row in self.differences[self.differences["is_found"]].iterrows()
             ),
-            *_flag_confounds(self.confounds, int(self.quality["speaker"].nunique())),
+            *flag_confounds(self.confounds, int(self.quality["speaker"].nunique())),
             *([Finding("few_speakers", self.few_speakers)] if self.few_speakers else []),
         )
 
@@ -177,7 +177,7 @@ def _flag_quality(quality: pd.DataFrame) -> Iterator[Finding]:
         yield Finding("quality", f"The recordings have several sampling rates: {shown}.")
 
 
-def _flag_confounds(confounds: Mapping[str, Tree], speakers: int) -> Iterator[Finding]:
+def flag_confounds(confounds: Mapping[str, Tree], speakers: int) -> Iterator[Finding]:
     """Tell of probes that are above guessing by more than chance would bring among all of them (Bonferroni).
 
     A probe learns the sign too, so either side counts. It is judged in folds, where few speakers of a class meet, so

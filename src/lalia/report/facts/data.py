@@ -136,10 +136,32 @@ def agreement(contents: Contents) -> Fact:
             between = format_interval(metric)
             said = f"{name_metric(name)} {format_number(metric['value'])}"
             shown.append(f"{said} ({between})" if between else said)
-    if not shown:
+    parts = [f"each rater against the median of the others, mean of the traits: {', '.join(shown)}"] if shown else []
+    reliable = _reliability(contents)
+    parts += [f"{name}: {', '.join(found)}" for name, found in reliable.items() if found]
+    if not parts:
         return Fact("no agreement between raters could be measured in this part", "absent", "metrics.json")
-    said = f"{contents.part} part, each rater against the median of the others, mean of the traits: {', '.join(shown)}"
-    return Fact(f"{said}; of a rater with themselves: not measured", "part", "metrics.json")
+    if not reliable["a rater with themselves"]:
+        parts.append("of a rater with themselves: not measured")
+    return Fact(f"{contents.part} part; {'; '.join(parts)}", "part", "metrics.json")
+
+
+def _reliability(contents: Contents) -> dict[str, list[str]]:
+    """Return what each coefficient of the raters' agreement is over the traits, between raters and with themselves."""
+    tree = (contents.metrics.get(contents.part, {}).get("reliability") or {}).values()
+    names = {
+        "between raters": {"krippendorff_alpha": "Krippendorff's alpha", "icc_a1": "ICC(A,1)", "icc_ak": "ICC(A,k)"},
+        "a rater with themselves": {"intra_rater_qwk": "quadratic kappa", "intra_rater_icc": "ICC(A,1)"},
+    }
+    found: dict[str, list[str]] = {}
+    for what, titles in names.items():
+        found[what] = []
+        for name, title in titles.items():
+            values = [of[name]["value"] for of in tree if name in of and of[name]["value"] is not None]
+            if values:
+                ends = " to ".join(dict.fromkeys(format_number(end) for end in (min(values), max(values))))
+                found[what].append(f"{title} {ends} over the traits")
+    return found
 
 
 def ratings(contents: Contents) -> Fact:

@@ -186,7 +186,23 @@ def output(contents: Contents) -> Fact:
         thresholds.append(f"{trait} {format_number(found['value'])}{reason}")
     where = "the inner folds" if getattr(contents.settings.split, "inner", None) else "the validation part"
     chosen = f"thresholds with the highest balanced accuracy on {where}"
-    return Fact(f"{said}; {chosen}: {join(thresholds, most=100) or 'none'}", "known", f"{_CONFIG}, {_MANIFEST}")
+    said = f"{said}; {chosen}: {join(thresholds, most=100) or 'none'}; {_say_abstention(contents)}"
+    return Fact(said, "known", f"{_CONFIG}, {_MANIFEST}")
+
+
+def _say_abstention(contents: Contents) -> str:
+    """Say whether uncertain recordings are left to people, and how many of them are decided, how often wrongly."""
+    asked = contents.settings.decisions.abstain
+    if asked is None:
+        return "every recording is decided"
+    found = contents.metrics.get(contents.part, {}).get("abstention") or {}
+    shown = []
+    for trait, each in found.items():
+        coverage, risk = (each.get(name, {}).get("value") for name in ("coverage", "risk"))
+        if coverage is not None:
+            wrong = "" if risk is None else f", {format_number(risk)} of them wrongly"
+            shown.append(f"{trait} {format_number(coverage)} decided{wrong}")
+    return f"uncertain recordings are left open ({asked.kind}): {join(shown) or 'how many is not known'}"
 
 
 def imbalance(contents: Contents) -> Fact:

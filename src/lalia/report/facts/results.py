@@ -72,7 +72,19 @@ def uncertainty(contents: Contents) -> Fact:
     if not n:
         return Fact("no number has an interval", "failed", _METRICS)
     said = "95 % intervals from speakers drawn again with replacement (percentiles)"
-    return Fact(f"{said}; {n} of {len(values)} values have one; no test of significance", "known", _METRICS)
+    chance = _beyond_chance(contents) or "no test of significance"
+    return Fact(f"{said}; {n} of {len(values)} values have one; {chance}", "known", _METRICS)
+
+
+def _beyond_chance(contents: Contents) -> str | None:
+    """Say in how many traits the model ranks speakers better than dealing out the ratings anew does."""
+    tree = contents.metrics.get(contents.part, {}).get("chance") or {}
+    said = []
+    for name in ("auc", "spearman"):
+        p = [found[name]["p"] for found in tree.values() if (found.get(name) or {}).get("p") is not None]
+        if p:
+            said.append(f"{name_metric(name)} of {sum(one <= 0.05 for one in p)} of {len(p)} traits")
+    return f"beyond chance (p of 0.05 or less, ratings dealt out to speakers anew): {', '.join(said)}" if said else None
 
 
 def internal(contents: Contents) -> Fact:
@@ -80,7 +92,12 @@ def internal(contents: Contents) -> Fact:
     if not has_test(contents):
         return Fact(f"there is no test part; {_flattered(contents)}", "failed", _METRICS)
     shown = _show(contents, "recording", None, HEADLINE)
-    return Fact(f"test part, {count_speakers(contents, 'test')} unheard speakers: {shown}", "known", _METRICS)
+    said = f"test part, {count_speakers(contents, 'test')} unheard speakers: {shown}"
+    times = contents.manifest.get("test_evaluations")
+    if times is None:
+        return Fact(said, "known", _METRICS)
+    how_often = "once" if times == 1 else f"{times} times: its numbers are too good if settings were chosen by them"
+    return Fact(f"{said}; evaluated {how_often}", "known", f"{_METRICS}, manifest.json")
 
 
 def apparent(contents: Contents) -> Fact:
