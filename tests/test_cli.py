@@ -19,7 +19,20 @@ from lalia.run import train
 from lalia.training.cache import ActivationStore, content_key
 from toy_run import QUICK, TRAITS, copy_run, quick_settings, write_toy_corpus
 
-COMMANDS = ["demo", "init", "check", "split", "train", "evaluate", "report", "predict", "probe", "audit", "cache"]
+COMMANDS = [
+    "demo",
+    "init",
+    "check",
+    "split",
+    "train",
+    "evaluate",
+    "report",
+    "predict",
+    "probe",
+    "audit",
+    "cache",
+    "app",
+]
 
 
 @pytest.fixture
@@ -73,7 +86,7 @@ def test_help_names_every_command(tmp_path, lalia):
 def test_train_prints_epochs_results_and_the_report_as_plain_lines_without_a_terminal(corpus, tmp_path, lalia):
     code, out, err = lalia("train", corpus / "run.yaml", *QUICK, f"runs={tmp_path}", "train.epochs=1", cwd=tmp_path)
     assert code == 0
-    assert re.search(r"epoch +1, training loss \d", err)
+    assert re.search(r"epoch +1 \| training loss \d.* \| validation loss \d.* s \| best so far", err)
     assert "\x1b" not in out + err
     assert "majority" in out
     assert "duration" in out

@@ -15,6 +15,7 @@ from lalia.evaluation.run_numbers import score_table
 from lalia.prepare import prepare, split_recordings
 from lalia.progress import Progress
 from lalia.run import fit_prepared, train
+from lalia.run_explain import explain_run
 
 SMALLER = ("train.epochs=11", "train.early_stopping=null")
 
@@ -64,6 +65,17 @@ def heard(corpus, tmp_path_factory):
 
 def test_traits_are_heard_in_held_out_speakers(heard):
     assert macro_auc(json.loads((heard / "metrics.json").read_text())) >= 0.75
+
+
+def test_scores_move_with_what_makes_the_traits(heard):
+    found = json.loads((explain_run(heard) / "explain.json").read_text())
+    edits = {(row["edit"], row["trait"]): row for row in found["edits"]}
+    silences = "inappropriate_silences_or_prolonged_intervals"
+    assert edits["pauses cut to 0.12 s", silences]["change"] < 0
+    assert edits["a pause of 0.6 s put in", silences]["low"] > 0
+    assert edits["breath added above 1.5 kHz", "breathy"]["low"] > 0
+    changes = {row["depth"]: row["change"] for row in found["weight_change"]}
+    assert min(changes.values()) > 0.001
 
 
 # one permutation may lean on a trait by chance, the more so the fewer the speakers: chance is what several come to

@@ -43,6 +43,11 @@ def test_paths_and_folders_are_recognised(tmp_path):
     assert (data.traits, data.scale.levels, data.scale.present_from) == (("breathy",), (0, 1, 2), 1)
 
 
+def test_the_lock_of_an_open_spreadsheet_is_no_table(folder):
+    (folder / "~$metadata.xlsx").write_bytes(b"")
+    assert load_config(write_starter(folder)).data.metadata == str(folder / "metadata.csv")
+
+
 def test_existing_settings_are_not_replaced_unasked(folder):
     write_starter(folder)
     with pytest.raises(RunError, match=r"run.yaml' exists already\. Give --overwrite"):

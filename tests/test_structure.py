@@ -42,6 +42,8 @@ ORDER = [
     "cross_validation",
     "terminal",
     "sweep",
+    "run_explain",
+    "app",
     "push",
     "run_compare",
     "run_probe",

@@ -158,9 +158,19 @@ def load_rater(folder: str | Path) -> SpeechRater:
     settings = found.parent / "config.yaml"
     if read_config(found).holds_encoder or not settings.is_file():
         return SpeechRater.from_pretrained(found)
-    of_run = load_config(settings)
-    started = _load_start(of_run)
-    return SpeechRater.from_pretrained(found, encoder=build_encoder(of_run) if started is None else started.encoder)
+    return SpeechRater.from_pretrained(found, encoder=build_base(load_config(settings)))
+
+
+def build_base(settings: RunSettings) -> SpeechEncoder:
+    """Load or make the encoder of a run as it is before the run trains it.
+
+    Raises:
+        EncoderError: if it cannot be loaded.
+        ModelError: if the run goes on from a rater, which cannot be gone on with.
+        RaterError: if that rater cannot be read.
+    """
+    started = _load_start(settings)
+    return build_encoder(settings) if started is None else started.encoder
 
 
 def _build_head(asked: HeadSettings, traits: Sequence[str], scale: Scale, pooling: Pooling) -> Head:

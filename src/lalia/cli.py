@@ -159,13 +159,23 @@ def evaluate(run: RunFolder) -> None:
 
 
 @app.command()
-def report(run: RunFolder) -> None:
+def report(
+    run: RunFolder,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="First find out what the rater has learned; this runs it again and again.")
+    ] = False,
+) -> None:
     """Write the report of a run, its checklist and its model card anew from the files in its folder."""
     from lalia.report.card import refresh_card
     from lalia.report.page import write_report
+    from lalia.run_explain import explain_run
     from lalia.run_folder import read_run
+    from lalia.terminal import show_progress
 
     folder, _, manifest = read_run(run)
+    if explain:
+        with show_progress() as progress:
+            typer.echo(f"Wrote {explain_run(run, progress)}")
     typer.echo(f"Wrote {write_report(folder)}")
     if "folds" in manifest:
         return  # each fold has a rater, and so a card
@@ -196,6 +206,26 @@ def predict(
     for recording, problem in problems.items():
         typer.echo(f"Not rated: {recording!r}: {problem}", err=True)
     typer.echo(f"Wrote {out}: {len(recordings) - len(problems)} recordings")
+
+
+@app.command("app")
+def run_app(
+    run: Annotated[Path, typer.Argument(help="The folder of a run, or of a saved rater.", metavar="RUN")],
+    host: Annotated[str, typer.Option(help="Where to listen; any other address asks for a token.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 7860,
+    token: Annotated[
+        str | None, typer.Option(envvar="LALIA_APP_TOKEN", help="Rather in the environment, where no list shows it.")
+    ] = None,
+    max_mb: Annotated[float, typer.Option(help="The largest file that is taken.")] = 50.0,
+    max_minutes: Annotated[float, typer.Option(help="The longest recording that is taken.")] = 10.0,
+) -> None:
+    """Open a page in the browser's reach: rate recordings, and listen where model and raters disagree."""
+    from lalia.app.rating import Limits
+    from lalia.app.server import serve
+    from lalia.terminal import LineProgress
+
+    limits = Limits(megabytes=max_mb, minutes=max_minutes)
+    serve(run, host=host, port=port, token=token, limits=limits, progress=LineProgress())
 
 
 @app.command()

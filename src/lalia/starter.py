@@ -84,12 +84,16 @@ def guess_settings(metadata: Path) -> Guess:
 def _find_metadata(folder: Path) -> Path:
     if not folder.is_dir():
         raise TableError(f"There is no folder '{folder}'.")
-    tables = sorted(file for file in folder.iterdir() if file.suffix.lower() in TABLE_EXTENSIONS)
+    # a spreadsheet program that is open leaves ~$metadata.xlsx beside the table
+    files = (file for file in folder.iterdir() if not file.name.startswith(("~", ".")))
+    tables = sorted(file for file in files if file.suffix.lower() in TABLE_EXTENSIONS)
     named = [file for file in tables if file.stem == "metadata"]
     if len(named) == 1 or len(tables) == 1:
         return (named or tables)[0]
     found = ", ".join(file.name for file in tables) or "no table at all"
-    raise TableError(f"'{folder}' needs one table named metadata.csv (or tsv, json, jsonl, parquet), found {found}.")
+    raise TableError(
+        f"'{folder}' needs one table named metadata.csv (or tsv, json, jsonl, parquet, xlsx, ods), found {found}."
+    )
 
 
 def _first_named(columns: Sequence[str], names: Sequence[str]) -> str | None:

@@ -138,7 +138,11 @@ def test_a_time_of_day_in_parquet_is_kept(tmp_path: Path) -> None:
         ("t.csv", "id,age,id\nA,1,B\n", "'id' names more than one column"),
         ("t.csv", "id,age\nA,1\nB\nC,1,2\n", r"header has 2 cells, 2 rows have not \(row 3: 1, row 4: 3\).*a comma"),
         ("t.csv", 'id,age\nA,"1\nB,2\n', "row 2: a quoted cell is not closed"),
-        ("t.xlsx", "id", "the extension '.xlsx' is not that of a table. Use one of csv, tsv, json, jsonl, parquet"),
+        (
+            "t.docx",
+            "id",
+            "the extension '.docx' is not that of a table. Use one of csv, tsv, json, jsonl, parquet, xlsx",
+        ),
         ("t.json", "[1, 2", r"t\.json is not valid JSON"),
         ("t.json", "[" * 100_000, r"t\.json is nested too deeply"),
         ("t.json", '"A"', "must hold a list of records, or a list per column"),

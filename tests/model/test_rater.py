@@ -203,9 +203,10 @@ def test_attention_of_a_recording_has_a_weight_per_real_frame_trait_and_head(poo
     assert weights.shape == (2, heads, n_frames)
     torch.testing.assert_close(weights.sum(dim=-1), torch.ones(2, heads))
     assert seconds.shape == (n_frames,)
-    assert 0 < seconds[0] < 0.02
-    assert 2.68 < seconds[-1] < 2.7
-    assert ((seconds.diff() > 0.015) & (seconds.diff() < 0.025)).all()
+    assert 0 <= seconds[0] < 0.02
+    assert 2.66 < seconds[-1] < 2.7
+    # between two windows, what is left behind the last whole frame
+    assert ((seconds.diff() > 0.015) & (seconds.diff() < 0.045)).all()
 
 
 @pytest.mark.parametrize("transformer", [None, TRANSFORMER])

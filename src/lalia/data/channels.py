@@ -47,7 +47,7 @@ def mask_frequencies(waveform: Waveform, rate_hz: int, rng: Generator, *, width_
     width = min(rng.uniform(*width_hz), rate_hz / 4)
     low = rng.uniform(0.0, rate_hz / 2 - width)
     edges = (low - _EDGE_HZ, low, low + width, low + width + _EDGE_HZ)
-    return _filter(waveform, rate_hz, lambda hertz: np.interp(hertz, edges, (1.0, 0.0, 0.0, 1.0)))
+    return filter_spectrum(waveform, rate_hz, lambda hertz: np.interp(hertz, edges, (1.0, 0.0, 0.0, 1.0)))
 
 
 def telephone(waveform: Waveform, rate_hz: int, rng: Generator) -> Waveform:
@@ -57,7 +57,7 @@ def telephone(waveform: Waveform, rate_hz: int, rng: Generator) -> Waveform:
     """
     low, high = TELEPHONE_BAND_HZ
     edges = (low - 2 * _EDGE_HZ, low, high, TELEPHONE_RATE_HZ / 2)
-    band = _filter(waveform, rate_hz, lambda hertz: np.interp(hertz, edges, (0.0, 1.0, 1.0, 0.0)))
+    band = filter_spectrum(waveform, rate_hz, lambda hertz: np.interp(hertz, edges, (0.0, 1.0, 1.0, 0.0)))
     return _at_rate(band, rate_hz, TELEPHONE_RATE_HZ, lambda narrow: narrow)
 
 
@@ -116,10 +116,16 @@ def fit_length(waveform: Waveform, n_samples: int) -> Waveform:
     return np.pad(waveform[:n_samples], (0, max(0, n_samples - len(waveform))))
 
 
-def _filter(
+def filter_spectrum(
     waveform: Waveform, rate_hz: int, gain_at: Callable[[NDArray[np.float64]], NDArray[np.float64]]
 ) -> Waveform:
-    """Weight the whole waveform's spectrum, without a delay at any frequency."""
+    """Weight the whole waveform's spectrum, without a delay at any frequency.
+
+    Args:
+        waveform: shape (samples,).
+        rate_hz: of the waveform.
+        gain_at: from frequencies in Hz to factors.
+    """
     size = fft.next_fast_len(len(waveform) + round(_FILTER_PAD_SECONDS * rate_hz), real=True)
     spectrum = fft.rfft(waveform.astype(np.float64), size) * gain_at(fft.rfftfreq(size, 1 / rate_hz))
     filtered: NDArray[np.float64] = fft.irfft(spectrum, size)[: len(waveform)]

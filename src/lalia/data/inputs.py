@@ -10,7 +10,7 @@ from lalia.data.safe_paths import why_unsafe
 from lalia.data.table import read_cells
 from lalia.errors import TableError, list_some, suggest
 
-TABLE_EXTENSIONS = {".csv", ".json", ".jsonl", ".parquet", ".tsv"}
+TABLE_EXTENSIONS = {".csv", ".json", ".jsonl", ".ods", ".parquet", ".tsv", ".xls", ".xlsx"}
 PATH_COLUMNS = ("path", "file", "filename", "audio", "recording", "id")
 
 

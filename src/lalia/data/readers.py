@@ -1,4 +1,4 @@
-"""Reading a metadata table as text: csv, tsv, json, jsonl and parquet become the same cells."""
+"""Reading a metadata table as text: csv, tsv, json, jsonl, parquet and workbooks become the same cells."""
 
 import codecs
 import csv
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from lalia.data.spreadsheets import read_sheet
 from lalia.data.storage import local_path
 from lalia.errors import TableError, list_some
 
@@ -26,8 +27,9 @@ def read_cells(path: str | Path) -> pd.DataFrame:
     and null, like the number NaN, is an empty cell. So it is in parquet, whose whole numbers get no decimals.
 
     Args:
-        path: a csv (comma, semicolon or tab, whichever the header shows), tsv, json, jsonl or parquet file; text is
-            UTF-8, or UTF-16 that starts with its byte order mark.
+        path: a csv (comma, semicolon or tab, whichever the header shows), tsv, json, jsonl, parquet, xlsx, xls or ods
+            file; text is UTF-8, or UTF-16 that starts with its byte order mark. What is read of a workbook,
+            ``lalia.data.spreadsheets`` says.
 
     Returns:
         One column of text per column; an empty cell is ``""``. The index ``row`` counts as a spreadsheet does: the
@@ -138,12 +140,19 @@ def _read_parquet(name: str, content: bytes) -> pd.DataFrame:
     return _frame(name, table.column_names, rows, range(2, len(rows) + 2))
 
 
+def _read_workbook(name: str, content: bytes) -> pd.DataFrame:
+    return _frame(name, *read_sheet(name, content))
+
+
 _READERS: dict[str, Callable[[str, bytes], pd.DataFrame]] = {
     ".csv": _read_csv,
     ".tsv": _read_tsv,
     ".json": _read_json,
     ".jsonl": _read_jsonl,
     ".parquet": _read_parquet,
+    ".xlsx": _read_workbook,
+    ".xls": _read_workbook,
+    ".ods": _read_workbook,
 }
 
 

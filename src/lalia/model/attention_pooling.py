@@ -21,7 +21,8 @@ class FrameWeights(NamedTuple):
     weights: Tensor
     """For each trait and head of the attention, adding up to 1 over time, shape (traits, heads, time)."""
     seconds: Tensor
-    """The middle of each frame in the waveform, shape (time,); windows that overlap repeat a stretch."""
+    """The middle of each frame in the waveform, shape (time,); windows that overlap repeat a stretch, and AST's patches
+    a time in each band. NaN for frames of no time: AST's special tokens."""
 
 
 class FrameAttention(nn.Module):

@@ -41,6 +41,8 @@ from lalia.model.saved_rater import (
 )
 from lalia.scale import Scale
 
+_LEARNS_WEIGHTS = (AttentionPooling, AttentiveStatisticsPooling)
+
 
 class SpeechRater(nn.Module):
     """Rates the traits of recordings; a score depends on its recording alone.
@@ -132,6 +134,11 @@ class SpeechRater(nn.Module):
         """The lowest depth at which training changes the encoder, or changed it before the rater was saved."""
         return min(self.encoder.first_changing_depth, self.trained_from)
 
+    @property
+    def learns_frame_weights(self) -> bool:
+        """Whether the pooling learns how much each frame counts, so that ``attention`` has something to show."""
+        return isinstance(self.pooling, _LEARNS_WEIGHTS)
+
     def embed(self, inputs: Inputs) -> Tensor:
         """Return one embedding per recording, shape (recordings, width).
 
@@ -206,19 +213,18 @@ class SpeechRater(nn.Module):
             AudioError: as for ``score``.
         """
         pooling = self.pooling
-        if not isinstance(pooling, AttentionPooling | AttentiveStatisticsPooling):
+        if not isinstance(pooling, _LEARNS_WEIGHTS):
             raise ModelError(
                 f"Pooling of kind {pooling.config['kind']} learns no weights of frames. Only attention and"
                 " attentive_statistics have some to show (model.pooling)."
             )
         with _eval_mode(self):
             samples = self._check_waveform(waveform, 0)
-            values, is_real = _join(windows := self._encode_windows(samples))
+            values, is_real = _join(self._encode_windows(samples))
             of_stacks = [pooling.weights(each, is_real)[0] for each in self.head.layers.transform(values, is_real)]
         weights = torch.stack(self.head.layers.for_traits(of_stacks))[..., is_real[0]]
-        bounds = self.preprocessing.window_bounds(len(samples))
-        counts = [int(is_real_frame.sum()) for _, is_real_frame in windows]
-        middles = [a + (torch.arange(n) + 0.5) * (b - a) / n for (a, b), n in zip(bounds, counts, strict=True)]
+        bounds, depth = self.preprocessing.window_bounds(len(samples)), self.layer_mix.depths[0]
+        middles = [start + self.encoder.frame_middles(end - start, depth) for start, end in bounds]
         return FrameWeights(weights.cpu(), torch.cat(middles) / self.preprocessing.rate_hz)
 
     def save_pretrained(self, folder: str | Path, *, encoder_weights: bool = True) -> None:

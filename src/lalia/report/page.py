@@ -16,6 +16,7 @@ from markupsafe import Markup
 from lalia.files import write_text
 from lalia.report import checklist, tables
 from lalia.report.contents import Contents, read_contents
+from lalia.report.explained import describe_explained, list_pictures
 from lalia.report.run_figures import FIGURES_FOLDER, draw_pictures, write_figures
 from lalia.report.sections import MOST_DISAGREEMENTS, describe, describe_checklist
 
@@ -47,12 +48,14 @@ def _write(folder: Path) -> Path:
     contents = read_contents(folder)
     places = draw_pictures(contents)
     rows = checklist.write_checklist(folder, contents)
-    shown = describe(contents, places) | describe_checklist(rows) | {"clips": _find_clips(folder, contents)}
+    shown = describe(contents, places) | describe_checklist(rows)
+    explained = describe_explained(folder, contents)
+    shown |= {"clips": _find_clips(folder, contents), "explained": explained}
     script = files("lalia.report").joinpath("templates", "report.js").read_text(encoding="utf-8")
     page = _open_templates().get_template("report.html.jinja").render(**shown, **_allow_script(script))
     path = folder / "report.html"
     write_text(path, page)
-    drawn = [picture for place in places.values() for picture in place]
+    drawn = [*(picture for place in places.values() for picture in place), *list_pictures(explained)]
     write_figures(drawn, folder / FIGURES_FOLDER, contents.settings.report.figures)
     return path
 

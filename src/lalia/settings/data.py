@@ -78,7 +78,7 @@ class DataSettings(Settings):
     """The recordings, their table and their ratings."""
 
     metadata: str
-    """The table: csv, tsv, json, jsonl or parquet."""
+    """The table: csv, tsv, json, jsonl, parquet, xlsx, xls or ods."""
     audio_dir: str | None = None
     """The folder of the recordings; null is the folder of the metadata."""
     layout: Literal["flat", "structured", "path"] = "flat"

@@ -49,10 +49,35 @@ def improves(value: float | None, best: float | None, early_stopping: EarlyStopp
     return value > best if early_stopping and early_stopping.metric in HIGHER_IS_BETTER else value < best
 
 
-def in_words(row: Row) -> str:
-    """Return the line that is shown after an epoch; a star marks the best so far."""
+def in_words(row: Row, early_stopping: EarlyStopping | None = None, stale_epochs: int = 0) -> str:
+    """Return the line that is shown after an epoch; those of one training stand in columns.
+
+    It has both losses, the metric that chooses the best epoch, AUC and Spearman, those that have a value; the seconds;
+    and whether it is the best so far, or else for how long there was none better.
+
+    Args:
+        row: of the epoch.
+        early_stopping: what chooses and stops, None: the validation loss, and nothing.
+        stale_epochs: how many epochs in a row were not better than the best.
+
+    Example:
+        >>> row = {"epoch": 3, "train_loss": 0.5, "validation_loss": 0.25, "validation_auc": 0.0, "is_best": True}
+        >>> in_words(row | {"seconds": 12.34})
+        'epoch   3 | training loss 0.5000 | validation loss 0.2500 | auc 0.000 |   12.3 s | best so far'
+        >>> in_words(row | {"seconds": 1.0, "is_best": False}, EarlyStopping(metric="loss", patience=5), stale_epochs=2)
+        'epoch   3 | training loss 0.5000 | validation loss 0.2500 | auc 0.000 |    1.0 s | 2 of 5 without a better one'
+    """
     parts = [f"epoch {row['epoch']:>3}", f"training loss {row['train_loss']:.4f}"]
-    parts += [
-        f"{name.replace('_', ' ')} {row[name]:.4f}" for name in ("validation_loss", "validation_auc") if row.get(name)
-    ]
-    return ", ".join(parts) + (" *" if row["is_best"] else "")
+    if row.get("validation_loss") is not None:
+        parts.append(f"validation loss {row['validation_loss']:.4f}")
+    watched_metric = [early_stopping.metric] if early_stopping and early_stopping.metric != "loss" else []
+    for name in dict.fromkeys([*watched_metric, "auc", "spearman"]):
+        value = row.get(f"validation_{name}")
+        if value is not None:
+            parts.append(f"{name.replace('_', ' ')} {value:.3f}")
+    parts.append(f"{row['seconds']:>6.1f} s")
+    if row["is_best"]:
+        parts.append("best so far")
+    elif stale_epochs and early_stopping is not None and early_stopping.patience is not None:
+        parts.append(f"{stale_epochs} of {early_stopping.patience} without a better one")
+    return " | ".join(parts)

@@ -386,7 +386,7 @@ class _Session:
         position.epoch += 1
         position.batch, position.loss_sum, position.n_ratings, position.seconds, position.skipped = 0, 0.0, 0, 0.0, 0
         self.trackers.log(row)
-        self.progress.say(in_words(row))
+        self.progress.say(in_words(row, self.settings.early_stopping, position.stale_epochs))
 
     def take_last_as_best(self) -> str:
         """Count the last epoch as the best, because no epoch had a value to choose by, and say why."""

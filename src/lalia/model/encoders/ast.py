@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from lalia.model.encoders.base import EncoderSource, Frames, SpeechEncoder
+from lalia.model.encoders.base import Depth, EncoderSource, Frames, SpeechEncoder
 from lalia.model.encoders.clip_features import ClipFeatures
+from lalia.model.encoders.frame_times import KALDI_FRAME_SAMPLES, MEL_HOP_SAMPLES, middles_of_mel_frames
 
-_FRAME_SAMPLES, _HOP_SAMPLES = 400, 160
 _SPECIAL = 2
 
 
@@ -31,15 +31,16 @@ class ASTEncoder(SpeechEncoder):
         config = model.config
         self._features = ClipFeatures(source.features, source.rate_hz, source.name)
         self._time_stride = int(config.time_stride)
+        self._patch_times = int(config.patch_size)
         bands, times = model.embeddings.get_shape(config)
         self._bands, self._times = int(bands), int(times)
         super().__init__(
             model,
             source,
             width=config.hidden_size,
-            min_samples=_FRAME_SAMPLES,
+            min_samples=KALDI_FRAME_SAMPLES,
             # what is left behind the last mel frame is less than a hop
-            max_samples=_FRAME_SAMPLES + config.max_length * _HOP_SAMPLES - 1,
+            max_samples=KALDI_FRAME_SAMPLES + config.max_length * MEL_HOP_SAMPLES - 1,
         )
 
     @property
@@ -55,6 +56,13 @@ class ASTEncoder(SpeechEncoder):
     def count_frames(self, n_samples: Tensor) -> Tensor:
         """Return the number of real tokens: two, and the patches that begin within the clip."""
         return _SPECIAL + self._bands * self._count_times(n_samples)
+
+    def frame_middles(self, n_samples: int, depth: Depth = "last") -> Tensor:
+        """Return the middle of each patch, within the clip; the two special tokens are of no time."""
+        times = torch.arange(int(self._count_times(torch.tensor([n_samples]))))
+        middles = middles_of_mel_frames(times * self._time_stride + (self._patch_times - 1) / 2)
+        # the last patches reach into the silence behind the clip
+        return torch.cat([torch.full((_SPECIAL,), torch.nan), middles.clamp(max=n_samples - 1).repeat(self._bands)])
 
     def stem(self, waveforms: Tensor, n_samples: Tensor) -> Frames:
         """Return the tokens of depth 0, with their positions."""
@@ -72,6 +80,6 @@ class ASTEncoder(SpeechEncoder):
         return {"attention_mask": None}
 
     def _count_times(self, n_samples: Tensor) -> Tensor:
-        n_mel_frames = torch.div(n_samples - _FRAME_SAMPLES, _HOP_SAMPLES, rounding_mode="floor") + 1
+        n_mel_frames = torch.div(n_samples - KALDI_FRAME_SAMPLES, MEL_HOP_SAMPLES, rounding_mode="floor") + 1
         times = torch.div(n_mel_frames - 1, self._time_stride, rounding_mode="floor") + 1
         return times.clamp(0, self._times)

@@ -162,6 +162,21 @@ class SpeechEncoder(nn.Module, ABC):
     def count_frames(self, n_samples: Tensor) -> Tensor:
         """Return the number of frames that waveforms of these numbers of samples give."""
 
+    def frame_middles(self, n_samples: int, depth: Depth = "last") -> Tensor:
+        """Return the sample in the middle of each real frame of a waveform, by the kernels it is made with.
+
+        Frames of a family that does not say it lie evenly over the waveform.
+
+        Args:
+            n_samples: of the waveform.
+            depth: whose frames.
+
+        Returns:
+            In the order of the frames; NaN for one of no time, such as a class token, shape (real frames,).
+        """
+        count = int(self.count_frames(torch.tensor([n_samples])))
+        return (torch.arange(count) + 0.5) * n_samples / max(count, 1)
+
     @abstractmethod
     def stem(self, waveforms: Tensor, n_samples: Tensor) -> Frames:
         """Return the frames of depth 0.

@@ -8,10 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
-from lalia.model.encoders.base import EncoderSource, Frames, SpeechEncoder, mask_up_to
+from lalia.model.encoders.base import Depth, EncoderSource, Frames, SpeechEncoder, mask_up_to
 from lalia.model.encoders.clip_features import ClipFeatures
-
-_KALDI_FRAME_SAMPLES, _HOP_SAMPLES = 400, 160
+from lalia.model.encoders.frame_times import (
+    KALDI_FRAME_SAMPLES,
+    MEL_HOP_SAMPLES,
+    middles_of_mel_frames,
+    middles_through,
+)
 
 
 class Wav2Vec2BertEncoder(SpeechEncoder):
@@ -29,6 +33,12 @@ class Wav2Vec2BertEncoder(SpeechEncoder):
     def count_frames(self, n_samples: Tensor) -> Tensor:
         """Return the number of frames: one for two whole mel frames."""
         return torch.div(_count_kaldi_frames(n_samples), self._features.extractor.stride, rounding_mode="floor")
+
+    def frame_middles(self, n_samples: int, depth: Depth = "last") -> Tensor:
+        """Return the middle of each frame's mel frames."""
+        count = int(self.count_frames(torch.tensor([n_samples])))
+        stride = int(self._features.extractor.stride)
+        return middles_of_mel_frames(middles_through(count, [(stride, stride, 0)]))
 
     def stem(self, waveforms: Tensor, n_samples: Tensor) -> Frames:
         """Return the frames of depth 0: normalised, projected."""
@@ -64,11 +74,20 @@ class ParakeetEncoder(SpeechEncoder):
     def count_frames(self, n_samples: Tensor) -> Tensor:
         """Return the number of frames, by the kernels of the subsampling convolutions."""
         counts = self._count_mel_frames(n_samples)
-        for layer in self.model.subsampling.layers:
-            if isinstance(layer, nn.Conv2d) and layer.stride[0] > 1:
-                reach = counts + 2 * int(layer.padding[0]) - layer.kernel_size[0]
-                counts = torch.div(reach, layer.stride[0], rounding_mode="floor") + 1
+        for kernel, stride, padding in self._subsampling:
+            counts = torch.div(counts + 2 * padding - kernel, stride, rounding_mode="floor") + 1
         return counts
+
+    def frame_middles(self, n_samples: int, depth: Depth = "last") -> Tensor:
+        """Return the middle of each frame: that of its mel frames, which begin at their middle."""
+        count = int(self.count_frames(torch.tensor([n_samples])))
+        return middles_through(count, self._subsampling) * int(self._features.extractor.hop_length)
+
+    @property
+    def _subsampling(self) -> list[tuple[int, int, int]]:
+        """The kernel, stride and padding in time of each convolution that makes fewer frames."""
+        layers = [each for each in self.model.subsampling.layers if isinstance(each, nn.Conv2d) and each.stride[0] > 1]
+        return [(each.kernel_size[0], each.stride[0], int(each.padding[0])) for each in layers]
 
     def stem(self, waveforms: Tensor, n_samples: Tensor) -> Frames:
         """Return the frames of depth 0: mel frames, subsampled."""
@@ -110,9 +129,20 @@ class LasrEncoder(SpeechEncoder):
     def count_frames(self, n_samples: Tensor) -> Tensor:
         """Return the number of frames, by the kernels of the subsampling convolutions."""
         counts = _count_kaldi_frames(n_samples)
-        for layer in (self.model.subsampler.conv_0, self.model.subsampler.conv_1):
-            counts = torch.div(counts - layer.kernel_size[0], layer.stride[0], rounding_mode="floor") + 1
+        for kernel, stride, _ in self._subsampling:
+            counts = torch.div(counts - kernel, stride, rounding_mode="floor") + 1
         return counts.clamp(min=0)
+
+    def frame_middles(self, n_samples: int, depth: Depth = "last") -> Tensor:
+        """Return the middle of each frame's mel frames."""
+        count = int(self.count_frames(torch.tensor([n_samples])))
+        return middles_of_mel_frames(middles_through(count, self._subsampling))
+
+    @property
+    def _subsampling(self) -> list[tuple[int, int, int]]:
+        """The kernel, stride and padding of each convolution that makes fewer frames."""
+        layers = (self.model.subsampler.conv_0, self.model.subsampler.conv_1)
+        return [(each.kernel_size[0], each.stride[0], 0) for each in layers]
 
     def stem(self, waveforms: Tensor, n_samples: Tensor) -> Frames:
         """Return the frames of depth 0: mel frames, subsampled."""
@@ -130,7 +160,7 @@ class LasrEncoder(SpeechEncoder):
 
 
 def _count_kaldi_frames(n_samples: Tensor) -> Tensor:
-    counts = torch.div(n_samples - _KALDI_FRAME_SAMPLES, _HOP_SAMPLES, rounding_mode="floor") + 1
+    counts = torch.div(n_samples - KALDI_FRAME_SAMPLES, MEL_HOP_SAMPLES, rounding_mode="floor") + 1
     return counts.clamp(min=0)
 
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
-from lalia.model.encoders.base import Frames, mask_up_to
+from lalia.model.encoders.base import Depth, Frames, mask_up_to
 from lalia.model.encoders.conv_stem import count_convolved
+from lalia.model.encoders.frame_times import middles_through
 from lalia.model.encoders.wav2vec2 import Wav2Vec2Encoder
 
 
@@ -28,6 +30,16 @@ class SEWEncoder(Wav2Vec2Encoder):
     def count_frames(self, n_samples: Tensor) -> Tensor:
         """Return the number of squeezed frames that waveforms of these numbers of samples give."""
         return count_convolved(n_samples, self._config) // int(self._config.squeeze_factor)
+
+    def frame_middles(self, n_samples: int, depth: Depth = "last") -> Tensor:
+        """Return the middle of each squeezed frame; of ``"last"`` and of the features that of each convolved one."""
+        factor = int(self._config.squeeze_factor)
+        squeezed = int(self.count_frames(torch.tensor([n_samples])))
+        if depth == "last":
+            return middles_through(squeezed * factor, self._conv_layers)
+        if depth == "features":
+            return super().frame_middles(n_samples, depth)
+        return middles_through(squeezed, [*self._conv_layers, (factor, factor, 0)])
 
     @property
     def feature_modules(self) -> Sequence[nn.Module]:

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from lalia.model.encoders.base import EncoderSource, Frames, SpeechEncoder, mask_up_to, normalize_waveforms
+from lalia.model.encoders.base import Depth, EncoderSource, Frames, SpeechEncoder, mask_up_to, normalize_waveforms
 from lalia.model.encoders.conv_stem import convolve, count_convolved
+from lalia.model.encoders.frame_times import middles_through
 from lalia.model.encoders.wavlm_attention import call_projections
 
 
@@ -38,6 +40,17 @@ class Wav2Vec2Encoder(SpeechEncoder):
     def count_frames(self, n_samples: Tensor) -> Tensor:
         """Return the number of frames that waveforms of these numbers of samples give, by the convolutions' kernels."""
         return count_convolved(n_samples, self._config)
+
+    def frame_middles(self, n_samples: int, depth: Depth = "last") -> Tensor:
+        """Return the sample in the middle of each frame's stretch of the waveform, 25 ms in most models."""
+        count = int(self.count_frames(torch.tensor([n_samples])))
+        return middles_through(count, self._conv_layers)
+
+    @property
+    def _conv_layers(self) -> list[tuple[int, int, int]]:
+        """The kernel, stride and padding of each convolution of the stem."""
+        pairs = zip(self._config.conv_kernel, self._config.conv_stride, strict=True)
+        return [(kernel, stride, 0) for kernel, stride in pairs]
 
     @property
     def feature_modules(self) -> Sequence[nn.Module]:

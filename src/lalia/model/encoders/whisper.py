@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import WhisperFeatureExtractor
 
-from lalia.model.encoders.base import EncoderSource, Frames, SpeechEncoder, mask_up_to
+from lalia.model.encoders.base import Depth, EncoderSource, Frames, SpeechEncoder, mask_up_to
+from lalia.model.encoders.frame_times import middles_through
 
 
 class LogMel(nn.Module):
@@ -106,6 +107,13 @@ class WhisperEncoder(SpeechEncoder):
         """Return the number of frames that hold these numbers of samples: one for two mel frames."""
         n_mel_frames = torch.div(n_samples, self.log_mel.hop_length, rounding_mode="floor")
         return torch.div(n_mel_frames - 1, 2, rounding_mode="floor") + 1
+
+    def frame_middles(self, n_samples: int, depth: Depth = "last") -> Tensor:
+        """Return the middle of each frame: that of the middle one of its mel frames, which begin at their middle."""
+        count = int(self.count_frames(torch.tensor([n_samples])))
+        encoder = self.model["encoder"]
+        layers = [(each.kernel_size[0], each.stride[0], each.padding[0]) for each in (encoder.conv1, encoder.conv2)]
+        return middles_through(count, layers) * self.log_mel.hop_length
 
     def stem(self, waveforms: Tensor, n_samples: Tensor) -> Frames:
         """Return the frames of depth 0 over the context: log-mel, convolved, with their positions."""
