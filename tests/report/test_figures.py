@@ -24,6 +24,7 @@ from lalia.report.figures import (
     plot_history,
     plot_layer_weights,
     plot_levels,
+    plot_net_benefit,
     plot_precision_recall,
     plot_roc,
     plot_scores,
@@ -228,3 +229,10 @@ def test_groups_and_levels_are_drawn_from_top_to_bottom():
 def test_headline_draws_covariates_too():
     rows = [Comparison("hoarse", Estimate(0.8), Estimate(0.6), Estimate(0.95), Estimate(0.55))]
     assert points(plot_headline(rows, label="AUC", limits=(0.4, 1.0), chance=0.5), "covariates") == [(0.55, 0.0)]
+
+
+def test_net_benefit_stands_beside_acting_on_everybody():
+    axes = plot_net_benefit([0.1, 0.5], [0.3, 0.2], [0.25, -0.4]).axes[0]
+    assert [line.get_label() for line in axes.lines[1:]] == ["model", "everybody"]
+    assert axes.lines[1].get_xydata().tolist() == [[0.1, 0.3], [0.5, 0.2]]
+    assert axes.get_ylim()[0] > -0.4

@@ -131,3 +131,28 @@ def test_bca_intervals_stand_beside_the_others(run):
 def test_how_often_the_test_part_was_looked_at_is_told(run, count, said):
     change_json(run / "manifest.json", lambda manifest: manifest.update(test_evaluations=count))
     assert f"The test part was {said}" in text_of(run)
+
+
+def test_net_benefit_is_drawn_where_it_is_known(run):
+    undefined = {"value": None, "low": None, "high": None, "n": 8, "reason": "one class"}
+    curve = {at: {"model": metric(0.3), "all": metric(0.2)} for at in ("0.1", "0.5")}
+    in_test_part(run, decision_curve={"slow_rate": curve, "hoarse_harsh": {"0.1": {"model": undefined}}})
+    write_report(run)
+    assert 'id="trait-2-slow-rate-benefit-figure_1"' in html_of(run)
+    assert "trait-1-hoarse-harsh-benefit" not in html_of(run)
+
+
+def test_levels_have_how_true_their_probabilities_are(run):
+    def change(numbers):
+        traits = {"slow_rate": {"brier": metric(0.21), "calibration_slope": metric(0.83), "counts": {"rated": 8}}}
+        numbers["test"]["recording"]["thresholds"] = {"3": {"traits": traits, "macro": {}}}
+
+    change_json(run / "metrics.json", change)
+    assert "3 or above 0.21 0.16 to 0.26 0.83 0.78 to 0.88" in text_of(run)
+
+
+def test_repeats_of_raters_are_shown_only_where_there_are_some(run):
+    in_test_part(run, reliability={"slow_rate": {"krippendorff_alpha": metric(0.6)}})
+    assert "rater's repeats" not in text_of(run)
+    in_test_part(run, reliability={"slow_rate": {"intra_rater_qwk": metric(0.6)}})
+    assert "kappa of a rater's repeats" in text_of(run)

@@ -6,7 +6,13 @@ The figures are small and of a few widths: a column of a paper, a third of the p
 
 from lalia.report.difference_plot import plot_differences
 from lalia.report.figures_agreement import plot_bland_altman, plot_groups, plot_levels
-from lalia.report.figures_presence import plot_calibration, plot_coverage, plot_precision_recall, plot_roc
+from lalia.report.figures_presence import (
+    plot_calibration,
+    plot_coverage,
+    plot_net_benefit,
+    plot_precision_recall,
+    plot_roc,
+)
 from lalia.report.figures_run import (
     Comparison,
     Estimate,
@@ -32,6 +38,7 @@ __all__ = [
     "plot_history",
     "plot_layer_weights",
     "plot_levels",
+    "plot_net_benefit",
     "plot_precision_recall",
     "plot_roc",
     "plot_scores",

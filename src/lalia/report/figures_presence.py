@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from lalia.report.canvas import begin_figure, draw_guide
+from lalia.report.canvas import add_legend, begin_figure, draw_guide
 from lalia.report.curves import Band, Bins
-from lalia.report.svg import BLUE, GREEN, ORANGE, drawn
+from lalia.report.svg import BLUE, GREEN, ORANGE, QUIET, drawn
 
 _TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _HEIGHT = 2.82
@@ -132,6 +132,32 @@ def plot_coverage(
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02 * top, 1.05 * top), xticks=_TICKS)
     axes.set(xlabel="coverage (share decided)", ylabel="risk (decided wrongly)")
     axes.grid(axis="y")
+    return figure
+
+
+@drawn
+def plot_net_benefit(
+    thresholds: ArrayLike, model: ArrayLike, everybody: ArrayLike, *, band: Band | None = None
+) -> Figure:
+    """Draw what acting on the model would bring, over the probability from which on one would act.
+
+    Args:
+        thresholds: the probabilities, rising.
+        model: net benefit per recording of acting on the model, NaN where it is undefined.
+        everybody: of acting on every recording; acting on none has 0.
+        band: the intervals of the model.
+    """
+    figure, axes = begin_figure(_HEIGHT, legend=True)
+    values, others = np.asarray(model, dtype=np.float64), np.asarray(everybody, dtype=np.float64)
+    axes.axhline(0.0, color=QUIET, linewidth=0.8)
+    axes.plot(np.asarray(thresholds), values, color=BLUE, label="model")
+    axes.plot(np.asarray(thresholds), others, color=ORANGE, linewidth=1.2, linestyle=(0, (4, 2)), label="everybody")
+    _draw_band(axes, band)
+    top = np.nanmax([0.05, *values, *others, *([] if band is None else band.high)])
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.4 * top, 1.08 * top), xticks=_TICKS)
+    axes.set(xlabel="threshold of acting", ylabel="net benefit")
+    axes.grid(axis="y")
+    add_legend(axes)
     return figure
 
 

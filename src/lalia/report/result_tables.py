@@ -24,6 +24,8 @@ _RELIABILITY = {
     "pairwise_qwk": "quadratic kappa of pairs",
     "icc_a1": "ICC of one rater",
     "icc_ak": "ICC of their mean",
+    "intra_rater_qwk": "kappa of a rater's repeats",
+    "intra_rater_icc": "ICC of a rater's repeats",
 }
 _SPECTRUM = "acoustic"
 _GROUP_METRICS = ("auc", "balanced_accuracy", "spearman", "mae")
@@ -54,10 +56,19 @@ def build_reliability(contents: Contents) -> Table:
     """Return how well the raters agree, a row per trait."""
     tree = contents.metrics.get(contents.part, {}).get("reliability") or {}
     notes: list[str] = []
-    rows = [
-        Row(trait, read_cells(tree[trait], tuple(_RELIABILITY), notes)) for trait in contents.traits if trait in tree
-    ]
-    return Table(list(_RELIABILITY.values()), _one_group(rows), notes)
+    names = [name for name in _RELIABILITY if any(name in found for found in tree.values())]
+    rows = [Row(trait, read_cells(tree[trait], names, notes)) for trait in contents.traits if trait in tree]
+    return Table([_RELIABILITY[name] for name in names], _one_group(rows), notes)
+
+
+def build_thresholds(contents: Contents, trait: str) -> Table:
+    """Return how true the probability of reaching each level is: a row per level of the scale but the first."""
+    tree = contents.metrics.get(contents.part, {}).get("recording", {}).get("thresholds") or {}
+    notes: list[str] = []
+    found = {level: each["traits"][trait] for level, each in tree.items() if trait in each.get("traits", {})}
+    names = list(dict.fromkeys(name for metrics in found.values() for name in metrics if name != "counts"))
+    rows = [Row(f"{level} or above", read_cells(metrics, names, notes)) for level, metrics in found.items()]
+    return Table([name_metric(name) for name in names], _one_group(rows), notes)
 
 
 def build_tasks(contents: Contents) -> Table:

@@ -84,6 +84,7 @@ def _describe_trait(contents: Contents, number: int, trait: str) -> dict[str, An
         "n_present": int(contents.is_present(trait).sum()),
         "threshold": threshold,
         "table": tables.build_trait(contents, trait),
+        "thresholds": result_tables.build_thresholds(contents, trait),
     }
 
 

@@ -8,9 +8,15 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lalia.report.contents import Contents
-from lalia.report.curves import bin_probabilities, coverage_curve, precision_band, roc_band
+from lalia.report.curves import Band, bin_probabilities, coverage_curve, precision_band, roc_band
 from lalia.report.figures_agreement import plot_bland_altman
-from lalia.report.figures_presence import plot_calibration, plot_coverage, plot_precision_recall, plot_roc
+from lalia.report.figures_presence import (
+    plot_calibration,
+    plot_coverage,
+    plot_net_benefit,
+    plot_precision_recall,
+    plot_roc,
+)
 from lalia.report.figures_run import plot_confusion, plot_scores
 from lalia.report.pictures import Picture, as_estimate, make_picture
 from lalia.report.tables import format_interval, format_number, name_metric
@@ -34,7 +40,7 @@ def draw_trait(contents: Contents, number: int, trait: str) -> list[Picture]:
     metrics = contents.metrics_of("model", "recording", trait)
     raters = contents.metrics_of("raters", "recording", trait) if "raters" in contents.sources else {}
     pictures = []
-    for draw in (_draw_scores, _draw_presence, _draw_levels, _draw_agreement, _draw_abstention):
+    for draw in (_draw_scores, _draw_presence, _draw_benefit, _draw_levels, _draw_agreement, _draw_abstention):
         for name, title, figure, how, numbers in draw(contents, trait, metrics, raters):
             said = "; ".join(_say(one, metrics[one]) for one in numbers if one in metrics)
             alternative = f"{title}: {trait}. {said + '. ' if said else ''}{how}"
@@ -102,6 +108,25 @@ def _draw_presence(contents: Contents, trait: str, metrics: Metrics, raters: Met
         "the orange line is the threshold in use."
     )
     yield "calibration", "Calibration", figure, how, ("calibration_intercept", "calibration_slope", "brier")
+
+
+def _draw_benefit(contents: Contents, trait: str, metrics: Metrics, raters: Metrics) -> _Drawn:
+    """Draw the decision curve, where metrics.json has it."""
+    curve = contents.metrics.get(contents.part, {}).get("decision_curve", {}).get(trait) or {}
+    found = {float(at): each for at, each in curve.items() if each["model"]["value"] is not None}
+    if not found:
+        return
+    at = np.array(sorted(found))
+    model = [found[each]["model"] for each in at]
+    low, high = (np.array([one.get(end) for one in model], dtype=np.float64) for end in ("low", "high"))
+    everybody = [found[each]["all"]["value"] for each in at]
+    figure = plot_net_benefit(at, [one["value"] for one in model], everybody, band=Band(at, low, high))
+    how = (
+        "What acting on the model would bring, in hits per recording less false alarms at the price that the threshold "
+        "sets. Acting on nobody brings 0; a model below the dashed line is worse than acting on everybody. The shade "
+        "is the 95 % interval. Read it where you would act."
+    )
+    yield "benefit", "Net benefit", figure, how, ()
 
 
 def _draw_levels(contents: Contents, trait: str, metrics: Metrics, raters: Metrics) -> _Drawn:
