@@ -75,6 +75,14 @@ def test_another_name_is_refused(local, host):
     assert ask(local, "/", host=host)[0] == 403
 
 
+def test_the_page_of_another_site_cannot_send_anything(local, guarded):
+    for gate, host in ((local, "127.0.0.1:7860"), (guarded, "lab.example")):
+        cookie = f"{COOKIE}={TOKEN}"
+        assert ask(gate, "/gradio_api/upload", host=host, cookie=cookie, origin=f"http://{host}")[0] == 200
+        for origin in ("http://evil.example", "http://127.0.0.1:1", "null", "", f"http://{host}.evil.example"):
+            assert ask(gate, "/gradio_api/upload", host=host, cookie=cookie, origin=origin)[0] == 403
+
+
 def test_with_a_token_nobody_comes_without_it(guarded):
     for path, query, cookie in [
         ("/", "", ""),

@@ -110,9 +110,18 @@ def wait_for(address):
     urllib.request.urlopen(address, timeout=60).close()
 
 
+def give(page, place, files, shown):
+    """Choose files, and again where the page was not ready to take them; return when it shows them."""
+    for patience_ms in (4_000, PATIENCE_MS):
+        page.locator(f"{place}input[type=file]").first.set_input_files(files)
+        with contextlib.suppress(sync_api.TimeoutError):
+            page.wait_for_selector(shown, state="attached", timeout=patience_ms)
+            return
+    raise AssertionError(f"the page does not show {shown} after {files} were chosen")
+
+
 def upload(page, path):
-    page.locator("input[type=file]").first.set_input_files(path)
-    page.wait_for_selector("button[aria-label='Play'], [data-testid='waveform-recording']", state="attached")
+    give(page, "", path, "button[aria-label='Play'], [data-testid='waveform-recording']")
 
 
 def shown_scores(page):
@@ -169,8 +178,7 @@ def test_a_batch_gives_a_csv_and_says_what_is_wrong_with_the_other_files(page, r
     (tmp_path / "broken.wav").write_bytes(whole[: len(whole) // 2])
     shutil.copy(audio / "r2.wav", tmp_path / "@SUM(1).wav")
     names = ["notes.txt", "long.flac", "broken.wav", "@SUM(1).wav"]
-    page.locator("#files input[type=file]").set_input_files([audio / "r0.wav", *(tmp_path / name for name in names)])
-    page.wait_for_selector("#files >> text=r0.wav")
+    give(page, "#files ", [audio / "r0.wav", *(tmp_path / name for name in names)], "#files >> text=r0")
     page.click("#rate-many")
     page.wait_for_selector("#summary >> text=2 of 5 recordings rated")
     said = page.locator("#summary li").all_inner_texts()
@@ -195,8 +203,8 @@ def test_nothing_and_a_text_file_in_place_of_a_recording_are_refused(page, tmp_p
     page.click("#rate-one")
     page.wait_for_selector("#scores >> text=Record something or choose a file first")
     (tmp_path / "words.wav").write_text("these are words, and no sound " * 100)
-    page.locator("input[type=file]").first.set_input_files(tmp_path / "words.wav")
-    page.wait_for_timeout(500)
+    assert page.locator("button[aria-label='Clear']").count() == 0
+    give(page, "", tmp_path / "words.wav", "button[aria-label='Clear']")
     page.click("#rate-one")
     page.wait_for_selector("#scores [role=alert] >> text=words.wav cannot be decoded")
     assert page.locator("#scores table").count() == 0

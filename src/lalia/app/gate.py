@@ -70,6 +70,8 @@ class Gate:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         if self._token is None and _host_of(headers.get("host", "")) not in LOCAL_HOSTS:
             await _refuse(send, 403, "This app answers on this machine alone.")
+        elif headers.get("origin", "").partition("://")[2] != headers.get("host") and "origin" in headers:
+            await _refuse(send, 403, "This app answers to its own page alone.")
         elif self._token is not None and not self._has_cookie(headers):
             await self._ask_for_token(scope, send)
         elif not self._is_open(scope["path"]):

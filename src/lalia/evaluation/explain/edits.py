@@ -117,9 +117,8 @@ def add_breath(waveform: Waveform, rate_hz: int) -> Waveform:
         return voice(hertz) * np.interp(hertz, (BREATH_HZ - 500.0, BREATH_HZ), (0.0, 1.0))
 
     breath = loudness * filter_spectrum(_noise(len(waveform)), rate_hz, gain_at)
-    breathy: NDArray[np.float32] = (waveform + 10 ** (ADDED_BREATH_DB / 20) * breath / max(usual, 1e-9)).astype(
-        np.float32
-    )
+    louder = 10 ** (ADDED_BREATH_DB / 20) / max(float(usual), 1e-9)
+    breathy: Waveform = (waveform + louder * breath).astype(np.float32)
     return breathy
 
 
