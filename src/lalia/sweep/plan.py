@@ -10,8 +10,9 @@ import torch
 
 from lalia.data.dataset import RecordingDataset
 from lalia.data.table import RecordingTable
+from lalia.errors import ConfigError, ModelError
 from lalia.model.encoders.base import SpeechEncoder
-from lalia.prepare import Scans, prepare
+from lalia.prepare import Prepared, Scans, prepare
 from lalia.progress import Progress
 from lalia.settings import FoldSplit, RunSettings, is_cross_validation
 from lalia.sweep.search import Values
@@ -106,15 +107,14 @@ def plan_trials(trials: Sequence[tuple[Values, RunSettings]], progress: Progress
         key = json.dumps([settings.model.model_dump(mode="json"), settings.audio.model_dump(mode="json")])
         alone = _one_of(settings)
         if key not in known:
-            prepared = prepare(alone, progress, scans=scans)
-            audio_seconds = max(audio_seconds, float(prepared.table.recordings["duration_seconds"].sum()))
-            encoder = prepared.rater.encoder
-            part = find_frozen_part(prepared.rater, settings.cache.dtype) if settings.cache.max_gb else None
-            rate = _time_forward(encoder, prepared.rater.preprocessing.window_seconds)
-            known[key] = (
-                None if part is None else _describe_pass(part, encoder, prepared.table, settings, rate),
-                rate * _share_that_trains(prepared.rater.first_changing_depth, encoder),
-            )
+            try:
+                prepared = prepare(alone, progress, scans=scans)
+            except (ConfigError, ModelError):
+                # a rater that cannot be built fails alone, when its turn comes
+                known[key] = (None, 0.0)
+            else:
+                audio_seconds = max(audio_seconds, float(prepared.table.recordings["duration_seconds"].sum()))
+                known[key] = _look_at(prepared, settings)
         frozen, rate = known[key]
         if frozen is not None:
             passes.setdefault(frozen.key, frozen)
@@ -126,6 +126,15 @@ def plan_trials(trials: Sequence[tuple[Values, RunSettings]], progress: Progress
     # what shares nothing comes last; equals stay as they were proposed
     planned.sort(key=lambda one: places.get(one.pass_key or "", len(places)))
     return Plan(tuple(planned), tuple(passes.values()), audio_seconds)
+
+
+def _look_at(prepared: Prepared, settings: RunSettings) -> tuple[FrozenPass | None, float]:
+    """Return the pass of a rater, and how many seconds what trains of its encoder takes for a second of audio."""
+    rater = prepared.rater
+    part = find_frozen_part(rater, settings.cache.dtype) if settings.cache.max_gb else None
+    rate = _time_forward(rater.encoder, rater.preprocessing.window_seconds)
+    frozen = None if part is None else _describe_pass(part, rater.encoder, prepared.table, settings, rate)
+    return frozen, rate * _share_that_trains(rater.first_changing_depth, rater.encoder)
 
 
 def _one_of(settings: RunSettings) -> RunSettings:
