@@ -115,7 +115,7 @@ def test_a_head_goes_on_another_encoder(corpus, first, tmp_path):
 
 
 def test_what_a_run_goes_on_from_is_part_of_its_name(corpus, first, tmp_path):
-    from lalia.run import _start_hashes
+    from lalia.run_begin import _start_hashes
 
     settings = quick_settings(corpus, tmp_path, *GOING_ON, f"model.start_from={first}")
     (sha256,) = _start_hashes(settings)

@@ -128,7 +128,7 @@ def test_a_whole_run_has_the_same_numbers_and_one_writer(runs):
     assert sorted(path.name for path in one.iterdir()) == sorted(path.name for path in two.iterdir())
     assert json.loads((two / "manifest.json").read_text())["processes"] == 2
     assert together.stdout.count("Report:") == 1
-    assert together.stderr.count("epoch   1,") == 1
+    assert together.stderr.count("epoch   1 |") == 1
     written = [len(list((run / "trackers").rglob("events*"))) for run in (one, two)]
     assert written[0] == written[1] > 0
     tables = [

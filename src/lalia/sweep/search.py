@@ -108,8 +108,8 @@ class _Proposed:
             for _ in range(min(self._search.at_once, left)):
                 trial = self._study.ask()
                 self._asked.append(({key: self._suggest(trial, key, each) for key, each in self._grid.items()}, trial))
-            yield [values for values, _ in self._asked]
             left -= len(self._asked)
+            yield [values for values, _ in self._asked]
 
     def tell(self, values: Values, score: float) -> None:
         for place, (asked, trial) in enumerate(self._asked):
