@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from lalia.errors import LaliaError, RunError, Stopped
+from lalia.errors import LaliaError, RunError, Stopped, printable
 from lalia.signals import STOP_SIGNALS
 
 if TYPE_CHECKING:
@@ -49,11 +49,24 @@ Overrides = Annotated[
 RunFolder = Annotated[Path, typer.Argument(help="The folder of a finished run.", metavar="RUN")]
 
 
+class _Printable(logging.Formatter):
+    """Log lines in which names move no cursor; what lalia says is one line, whatever it names."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = printable(record.message) if record.name.startswith("lalia") else record.message
+        return super().formatMessage(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(record).split("\n")))
+
+
 @app.callback()
 def _options(
     verbose: Annotated[bool, typer.Option("--verbose", help="Show what happens inside.")] = False,
 ) -> None:
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s")
+    shown = logging.StreamHandler()
+    shown.setFormatter(_Printable("%(message)s"))
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[shown])
 
 
 @app.command()
@@ -84,7 +97,7 @@ def init(
     from lalia.starter import write_starter
 
     target = write_starter(folder, overwrite=overwrite)
-    typer.echo(f"Wrote {target}: read it, then run: lalia check {target}")
+    _say(f"Wrote {target}: read it, then run: lalia check {target}")
 
 
 @app.command()
@@ -99,7 +112,7 @@ def check(config: Config, overrides: Overrides = None) -> None:
         prepared = prepare(settings, progress)
     _show_prepared(prepared)
     _show_forecast(prepared, settings)
-    typer.echo("Ready to train.")
+    _say("Ready to train.")
 
 
 @app.command()
@@ -116,10 +129,10 @@ def split(
     parts = split_recordings(load_config(config, overrides or []))
     write_split(parts, out)
     for warning in parts.warnings:
-        typer.echo(f"Note: {warning}", err=True)
+        _say(f"Note: {warning}", to_stderr=True)
     for part, rows in parts.parts.groupby("part"):
-        typer.echo(f"{part}: {len(rows)} recordings of {rows['speaker'].nunique()} speakers")
-    typer.echo(f"Wrote {out} (sha256 {parts.sha256})")
+        _say(f"{part}: {len(rows)} recordings of {rows['speaker'].nunique()} speakers")
+    _say(f"Wrote {out} (sha256 {parts.sha256})")
 
 
 @app.command()
@@ -175,12 +188,12 @@ def report(
     folder, _, manifest = read_run(run)
     if explain:
         with show_progress() as progress:
-            typer.echo(f"Wrote {explain_run(run, progress)}")
-    typer.echo(f"Wrote {write_report(folder)}")
+            _say(f"Wrote {explain_run(run, progress)}")
+    _say(f"Wrote {write_report(folder)}")
     if "folds" in manifest:
         return  # each fold has a rater, and so a card
     card = refresh_card(folder)
-    typer.echo("The model card was changed by hand and stays." if card is None else f"Wrote {card}")
+    _say("The model card was changed by hand and stays." if card is None else f"Wrote {card}")
 
 
 @app.command()
@@ -204,8 +217,8 @@ def predict(
     with show_progress() as progress:
         problems = predict_files(run, recordings, out, limits=limits, progress=progress)
     for recording, problem in problems.items():
-        typer.echo(f"Not rated: {recording!r}: {problem}", err=True)
-    typer.echo(f"Wrote {out}: {len(recordings) - len(problems)} recordings")
+        _say(f"Not rated: {recording!r}: {problem}", to_stderr=True)
+    _say(f"Wrote {out}: {len(recordings) - len(problems)} recordings")
 
 
 @app.command("app")
@@ -241,9 +254,9 @@ def push(
     from lalia.push import write_shared
 
     if dry_run:
-        typer.echo(f"Wrote {write_shared(run, out, repository)}: this would go to {repository}")
+        _say(f"Wrote {write_shared(run, out, repository)}: this would go to {repository}")
     else:
-        typer.echo(f"Uploaded to {push_rater(run, repository, private=private)}")
+        _say(f"Uploaded to {push_rater(run, repository, private=private)}")
 
 
 @app.command()
@@ -261,7 +274,7 @@ def probe(
     with show_progress() as progress:
         result = run_probe(settings, out, progress)
     _show_probe(result)
-    typer.echo(f"Wrote {probe_folder(settings, out)}: probe.csv, probe.json, probe.svg")
+    _say(f"Wrote {probe_folder(settings, out)}: probe.csv, probe.json, probe.svg")
 
 
 @app.command()
@@ -279,14 +292,14 @@ def audit(
 
     if config.is_dir():
         _show_subgroups(audit_run(config, overrides or []))
-        typer.echo(f"Wrote {config / 'audit'}: subgroups.csv, subgroups.json")
+        _say(f"Wrote {config / 'audit'}: subgroups.csv, subgroups.json")
         return
 
     settings = load_config(config, overrides or [])
     with show_progress() as progress:
         result = run_audit(settings, out, progress)
     _show_audit(result)
-    typer.echo(f"Wrote {audit_folder(settings, out)}: audit.json, {', '.join(f'{name}.csv' for name in result.tables)}")
+    _say(f"Wrote {audit_folder(settings, out)}: audit.json, {', '.join(f'{name}.csv' for name in result.tables)}")
 
 
 @app.command()
@@ -320,7 +333,7 @@ def sweep(
         result = run_sweep(settings, folder, ray=ray, progress=progress)
         tested = evaluate_winner(folder, progress) if test else None
     show_standings(result, settings.metric)
-    typer.echo(f"Report: {folder / 'report.html'}")
+    _say(f"Report: {folder / 'report.html'}")
     if tested is not None:
         _show_result(tested)
     if result.failed:
@@ -341,7 +354,7 @@ def compare(
     with show_progress() as progress:
         table = compare_runs(runs, out, part=part, seed=seed, progress=progress)
     _show_differences(table)
-    typer.echo(f"Wrote {out}: compare.csv, compare.json, compare.svg, runs.csv")
+    _say(f"Wrote {out}: compare.csv, compare.json, compare.svg, runs.csv")
 
 
 @app.command()
@@ -356,17 +369,17 @@ def cache(
 
     place = cache_folder(folder)
     if not place.is_dir():
-        typer.echo(f"{place}: nothing is kept there.")
+        _say(f"{place}: nothing is kept there.")
         return
     store = ActivationStore(place)
     if action is CacheAction.CLEAR:
         found = store.clear()
-        typer.echo(f"{place}: deleted {found.entries} entries, {_gigabytes(found.size_bytes)}")
+        _say(f"{place}: deleted {found.entries} entries, {_gigabytes(found.size_bytes)}")
         return
     found = store.summary()
-    typer.echo(f"{place}: {found.entries} entries, {_gigabytes(found.size_bytes)}")
+    _say(f"{place}: {found.entries} entries, {_gigabytes(found.size_bytes)}")
     if found.oldest_use is not None:
-        typer.echo(f"The first to go was last used on {datetime.fromtimestamp(found.oldest_use):%Y-%m-%d %H:%M}.")
+        _say(f"The first to go was last used on {datetime.fromtimestamp(found.oldest_use):%Y-%m-%d %H:%M}.")
 
 
 def _show_differences(table: "pd.DataFrame") -> None:
@@ -425,11 +438,11 @@ def _show_audit(result: "Audit") -> None:
         alike = [tuple(row) for row in result.like_voices.round(2).itertuples(index=False)]
         show_table("Voices most alike: listen to them", ["", "and", "similarity", "more alike than own"], alike)
     for note in result.notes:
-        typer.echo(f"Note: {note}")
+        _say(f"Note: {note}")
     for finding in result.findings:
         shown = f" {list_some(finding.recordings)}" if finding.check == "quality" and finding.recordings else ""
-        typer.echo(f"- {finding.sentence}{shown}")
-    typer.echo(f"{len(result.findings)} findings." if result.findings else "Nothing was found.")
+        _say(f"- {finding.sentence}{shown}")
+    _say(f"{len(result.findings)} findings." if result.findings else "Nothing was found.")
 
 
 def _show_subgroups(found: "pd.DataFrame") -> None:
@@ -452,7 +465,7 @@ def _show_subgroups(found: "pd.DataFrame") -> None:
         rows.append((f"{attribute}: {group}", str(int(means["speakers"].iloc[0])), *numbers))
     columns = ["", "speakers", *(name.replace("_", " ") for name in SUBGROUP_METRICS)]
     show_table(f"Groups of speakers, mean over traits, {part} part, by recording", columns, rows)
-    typer.echo("A dash: a group of too few speakers is not shown (audit.min_speakers).")
+    _say("A dash: a group of too few speakers is not shown (audit.min_speakers).")
 
 
 def _show_probe(result: "ProbeResult") -> None:
@@ -487,14 +500,14 @@ def _show_forecast(prepared: "Prepared", settings: "RunSettings") -> None:
     augmented = prepared.part("train", rated=True)
     needed = forecast(prepared.rater, prepared.table, settings.cache, augmented=augmented, views=views)
     if needed is None:
-        typer.echo("Cache: nothing is kept, because the whole encoder trains or cache.max_gb is 0.")
+        _say("Cache: nothing is kept, because the whole encoder trains or cache.max_gb is 0.")
         return
-    typer.echo(
+    _say(
         f"Cache: {needed.title} take {_gigabytes(needed.size_bytes)} of {settings.cache.max_gb:g} GB"
         f" in {cache_folder(settings.cache.dir)}."
     )
     if needed.size_bytes > settings.cache.max_gb * 1e9:
-        typer.echo("Note: they do not fit, so a part would be computed again each time. Raise cache.max_gb.")
+        _say("Note: they do not fit, so a part would be computed again each time. Raise cache.max_gb.")
 
 
 def _gigabytes(size: int) -> str:
@@ -527,11 +540,11 @@ def _show_prepared(prepared: "Prepared") -> None:
 
     show_table("Model", ["module", "trains", "frozen"], prepared.rater.parameter_table())
     depth, last = prepared.rater.encoder.first_changing_depth, prepared.rater.encoder.n_blocks
-    typer.echo(f"Encoder: {f'changes from depth {depth} of {last} on' if depth <= last else 'nothing in it trains'}.")
+    _say(f"Encoder: {f'changes from depth {depth} of {last} on' if depth <= last else 'nothing in it trains'}.")
     if prepared.rater.kept_traits:
-        typer.echo(f"Heads taken over from the saved rater: {', '.join(sorted(prepared.rater.kept_traits))}.")
+        _say(f"Heads taken over from the saved rater: {', '.join(sorted(prepared.rater.kept_traits))}.")
     for warning in prepared.warnings:
-        typer.echo(f"Note: {warning}")
+        _say(f"Note: {warning}")
 
 
 def _show_result(folder: Path) -> None:
@@ -548,7 +561,7 @@ def _show_result(folder: Path) -> None:
     ]
     columns = [name.replace("_", " ") for name in names]
     show_table(f"Mean over traits with 95 % intervals, {part} part, by recording", ["", *columns], rows)
-    typer.echo(f"Report: {folder / 'report.html'}")
+    _say(f"Report: {folder / 'report.html'}")
 
 
 def _in_words(metric: dict[str, float | None] | None) -> str:
@@ -600,6 +613,11 @@ def _with_address(arguments: list[str]) -> list[str]:
     value = arguments[place] if place < len(arguments) else ""
     has_address = bool(value) and not value.startswith("-") and not value.endswith((".yaml", ".yml"))
     return arguments if has_address else [*arguments[:place], "auto", *arguments[place:]]
+
+
+def _say(line: str, *, to_stderr: bool = False) -> None:
+    """Print a line in which names move no cursor and begin no other line."""
+    typer.echo(printable(line), err=to_stderr)
 
 
 def _leave(message: str, code: int) -> NoReturn:

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from lalia.config import with_values
+from lalia.csv_files import write_csv
 from lalia.data.splits import split_speakers
 from lalia.evaluation.evaluate import UNITS
 from lalia.evaluation.out_of_fold import pool_folds, summarize_folds
 from lalia.evaluation.predictions import read_predictions
 from lalia.evaluation.run_numbers import score_baselines, write_numbers
-from lalia.files import replacing
 from lalia.inner_folds import Candidate, choose_best, judge_candidates
 from lalia.prepare import Prepared, Scans, prepare
 from lalia.processes import Processes, join_processes
@@ -164,8 +164,7 @@ def _write_folds(
         more={"test": {"folds": of_folds, "over_folds": summarize_folds(of_folds)}},
     )
     if settings.split.inner:  # type: ignore[union-attr]
-        with replacing(folder / "choice.csv") as temporary:
-            _list_candidates(folds, settings.choose.metric).to_csv(temporary, index=False, lineterminator="\n")
+        write_csv(_list_candidates(folds, settings.choose.metric), folder / "choice.csv")
     return {
         "folds": [
             {

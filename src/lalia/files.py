@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lalia.safe_text import escape_json
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
@@ -80,4 +82,10 @@ def write_text(path: str | Path, text: str) -> None:
 
 def write_json(path: str | Path, values: Mapping[str, Any]) -> None:
     """Write strict JSON (no NaN, no infinity) under its final name at once."""
-    write_text(path, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json_text(values))
+
+
+def json_text(values: Any, *, sort_keys: bool = False) -> str:
+    """Return strict JSON in lines, with letters of all scripts and with nothing that nobody sees."""
+    text = json.dumps(values, indent=2, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False)
+    return escape_json(text) + "\n"

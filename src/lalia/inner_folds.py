@@ -10,12 +10,12 @@ import pandas as pd
 
 from lalia.build import build_rater
 from lalia.config import combinations, with_values
+from lalia.csv_files import write_csv
 from lalia.data.splits import split_inner
 from lalia.data.table import RecordingTable
 from lalia.evaluation.evaluate import judge_rows
 from lalia.evaluation.predictions import read_predictions
 from lalia.evaluation.run_numbers import score_validation
-from lalia.files import replacing
 from lalia.measures.metrics import METRICS
 from lalia.prepare import Prepared, Scans, prepare
 from lalia.processes import Processes
@@ -119,8 +119,7 @@ def _score_inner(
 
 
 def _write_and_read(scored: pd.DataFrame, path: Path) -> pd.DataFrame:
-    with replacing(path) as temporary:
-        scored.to_csv(temporary, index=False, lineterminator="\n")
+    write_csv(scored, path)
     return read_predictions(path)
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from lalia.config import identity_json, load_config
+from lalia.csv_files import read_csv, write_csv
 from lalia.data.splits import read_split
 from lalia.errors import LaliaError, RunError, list_some
-from lalia.files import replacing
 from lalia.prepare import Prepared
 from lalia.run_folder import package_versions, read_manifest
 from lalia.run_lock import is_locked
@@ -161,8 +161,7 @@ def _parts_now(prepared: Prepared) -> dict[str, str]:
 
 def write_data_hashes(folder: Path, prepared: Prepared) -> None:
     """Write ``data.csv``: the hashes of each recording's audio and of what the table says of it."""
-    with replacing(folder / DATA_FILE) as temporary:
-        _data_hashes(prepared).to_csv(temporary, index=False, lineterminator="\n")
+    write_csv(_data_hashes(prepared), folder / DATA_FILE)
 
 
 def _data_hashes(prepared: Prepared) -> pd.DataFrame:
@@ -173,7 +172,7 @@ def _data_hashes(prepared: Prepared) -> pd.DataFrame:
 def _describe_data(folder: Path, prepared: Prepared) -> tuple[str, str]:
     now = _data_hashes(prepared).set_index("recording")
     try:
-        before = pd.read_csv(folder / DATA_FILE, dtype=str, keep_default_na=False).set_index("recording")
+        before = read_csv(folder / DATA_FILE).set_index("recording")
     except (OSError, ValueError, KeyError):
         return "other data", f"{len(now)} recordings"
     both = before.index.intersection(now.index)

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from lalia.build import build_augmentation, load_rater
+from lalia.csv_files import write_csv
 from lalia.data.dataset import RecordingDataset
 from lalia.data.single_ratings import single_ratings
 from lalia.data.splits import read_split
@@ -23,7 +24,6 @@ from lalia.evaluation.run_numbers import (
     set_spread,
     write_numbers,
 )
-from lalia.files import replacing
 from lalia.model.layer_mix import WeightedDepths
 from lalia.model.rater import SpeechRater
 from lalia.prepare import Prepared, Scans, prepare
@@ -258,8 +258,7 @@ def _start_from_ratings(rater: SpeechRater, ratings: torch.Tensor) -> None:
 
 def _save_training(rater: SpeechRater, result: FitResult, folder: Path, settings: RunSettings) -> None:
     """Save the history and the rater of the last epoch, and give it the best weights back."""
-    with replacing(folder / "history.csv") as temporary:
-        pd.DataFrame(result.history).to_csv(temporary, index=False, lineterminator="\n")
+    write_csv(pd.DataFrame(result.history), folder / "history.csv")
     rater.load_state_dict(result.last, strict=False)
     rater.save_pretrained(folder / "model-last", encoder_weights=settings.model.save_encoder)
     rater.load_state_dict(result.best, strict=False)

@@ -8,6 +8,7 @@ import torch
 
 from lalia.build import build_rater
 from lalia.config import load_config
+from lalia.csv_files import write_csv
 from lalia.data.decoding import Decoded
 from lalia.data.few_speakers import warn_of_few_speakers
 from lalia.data.fingerprint import fingerprint
@@ -28,7 +29,7 @@ from lalia.evaluation.audit.subgroups import evaluate_subgroups, group_recording
 from lalia.evaluation.audit.vectors import RecordingVectors, acoustic_vectors, read_cached_vectors
 from lalia.evaluation.audit.voices import find_like_voices
 from lalia.evaluation.predictions import read_predictions
-from lalia.files import replacing, write_json
+from lalia.files import write_json
 from lalia.model.rater import SpeechRater
 from lalia.prepare import add_audio
 from lalia.progress import Progress
@@ -154,8 +155,7 @@ def audit_run(run: str | Path, overrides: Sequence[str] = ()) -> pd.DataFrame:
         min_speakers=settings.audit.min_speakers,
         seed=settings.seed,
     )
-    with replacing(folder / "audit" / "subgroups.csv") as temporary:
-        found.to_csv(temporary, index=False, lineterminator="\n")
+    write_csv(found, folder / "audit" / "subgroups.csv")
     rows = found.astype(object).where(found.notna(), None).to_dict("records")
     write_json(folder / "audit" / "subgroups.json", {"min_speakers": settings.audit.min_speakers, "groups": rows})
     return found
@@ -207,6 +207,5 @@ def _find_vectors(
 def _write(audit: Audit, folder: Path) -> None:
     """Write what an audit found: each file appears complete or not at all."""
     for name, table in audit.tables.items():
-        with replacing(folder / f"{name}.csv") as temporary:
-            table.to_csv(temporary, index=False, lineterminator="\n")
+        write_csv(table, folder / f"{name}.csv")
     write_json(folder / "audit.json", audit.to_json())

@@ -6,11 +6,12 @@ from typing import Final
 
 import pandas as pd
 
+from lalia.csv_files import write_csv
 from lalia.errors import RunError
 from lalia.evaluation.compare import Model, check_comparable, compare_models, summarize_runs
 from lalia.evaluation.evaluate import UNITS
 from lalia.evaluation.predictions import read_predictions
-from lalia.files import replacing, write_json
+from lalia.files import write_json
 from lalia.progress import Progress
 from lalia.report.difference_plot import plot_differences
 from lalia.report.svg import write_svg
@@ -82,10 +83,8 @@ def _read(run: str | Path, part: str) -> tuple[Model, Scale]:
 
 
 def _write(table: pd.DataFrame, together: pd.DataFrame, folder: Path, part: str, seed: int) -> None:
-    with replacing(folder / "runs.csv") as temporary:
-        together.to_csv(temporary, index=False, lineterminator="\n")
-    with replacing(folder / "compare.csv") as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
+    write_csv(together, folder / "runs.csv")
+    write_csv(table, folder / "compare.csv")
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
     write_json(folder / "compare.json", {"part": part, "seed": seed, "differences": rows})
     shown = table[(table["unit"] == "recording") & table["metric"].isin(SHOWN_METRICS)]

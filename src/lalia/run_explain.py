@@ -1,7 +1,6 @@
 """What a finished run has learned, from its folder to the files in ``explain/``."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -10,6 +9,7 @@ import pandas as pd
 import torch
 
 from lalia.build import build_base, load_rater
+from lalia.csv_files import read_csv
 from lalia.data.audio import load_waveform
 from lalia.data.decoding import Waveform
 from lalia.data.table import read_table
@@ -19,7 +19,7 @@ from lalia.evaluation.explain.edits import EDITS
 from lalia.evaluation.explain.occlusion import occlude_bands, occlude_time, score_waveforms
 from lalia.evaluation.explain.picture import make_spectrogram
 from lalia.evaluation.explain.weight_change import compare_weights
-from lalia.files import replacing_folder
+from lalia.files import json_text, replacing_folder
 from lalia.model.layer_mix import WeightedDepths
 from lalia.model.rater import SpeechRater
 from lalia.progress import Progress
@@ -94,9 +94,7 @@ def explain_run(run: str | Path, progress: Progress | None = None) -> Path:
             "weight_change": _weight_change(rater, settings, notes),
             "notes": notes,
         }
-        (temporary / "explain.json").write_text(
-            json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
-        )
+        (temporary / "explain.json").write_text(json_text(found), encoding="utf-8")
     return folder / EXPLAIN_FOLDER
 
 
@@ -108,7 +106,7 @@ class _Waveforms:
         self.paths: dict[str, str] = dict(zip(table["recording"], table["path"], strict=True))
         self.preprocessing = rater.preprocessing
         hashes = folder / "data.csv"
-        known = pd.read_csv(hashes, dtype=str, keep_default_na=False) if hashes.is_file() else None
+        known = read_csv(hashes) if hashes.is_file() else None
         self._known = {} if known is None else dict(zip(known["recording"], known["sha256"], strict=True))
         self._loaded: dict[str, Waveform] = {}
         self._long: set[str] = set()

@@ -11,6 +11,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
+from lalia.errors import printable
 from lalia.progress import Progress
 
 PLAIN_SECONDS = 10.0
@@ -52,16 +53,16 @@ class BarProgress(Progress):
         """Show a new bar in place of the old one."""
         if self._task is not None:
             self._bars.remove_task(self._task)
-        self._task = self._bars.add_task(title, total=total, note="")
+        self._task = self._bars.add_task(printable(title), total=total, note="")
 
     def advance(self, note: str = "") -> None:
         """Move the bar."""
         if self._task is not None:
-            self._bars.update(self._task, advance=1, note=note)
+            self._bars.update(self._task, advance=1, note=printable(note))
 
     def say(self, line: str) -> None:
         """Print a line above the bar."""
-        self._bars.console.print(Text(line))
+        self._bars.console.print(Text(printable(line)))
 
 
 class LineProgress(Progress):
@@ -87,7 +88,7 @@ class LineProgress(Progress):
 
     def say(self, line: str) -> None:
         """Print a line."""
-        sys.stderr.write(f"{line}\n")
+        sys.stderr.write(f"{printable(line)}\n")
         sys.stderr.flush()
 
 
@@ -114,11 +115,15 @@ def is_first_process() -> bool:
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table on stdout; what the cells hold is text, never markup."""
-    table = Table(title=Text(title), title_justify="left")
+    """Print a table on stdout; what the cells hold is text, never markup, and moves no cursor."""
+    table = Table(title=_text(title), title_justify="left")
     for index, column in enumerate(columns):
-        table.add_column(Text(column), justify="left" if index == 0 else "right")
+        table.add_column(_text(column), justify="left" if index == 0 else "right")
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*(_text(str(cell)) for cell in row))
     width = None if sys.stdout.isatty() else 120
     Console(width=width, highlight=False).print(table)
+
+
+def _text(cell: str) -> Text:
+    return Text("\n".join(printable(line) for line in cell.split("\n")))

@@ -11,7 +11,8 @@ import soundfile
 from lalia.app.browse import Browser
 from lalia.app.rating import Limits, listen, rate_files
 from lalia.app.server import choose_token, sweep
-from lalia.app.tables import show_problems, show_scores, to_csv
+from lalia.app.tables import show_problems, show_scores
+from lalia.csv_files import csv_text
 from lalia.errors import ConfigError
 from lalia.evaluation.predict import predict
 from lalia.model.decisions import Abstention
@@ -86,7 +87,7 @@ def test_attention_is_given_where_there_is_some(rater, tmp_path):
 def test_cells_that_are_formulas_are_made_text():
     names = ["=1+1", "+1", "-1", "@A1", "\t=1", "\r=1", "plain", "a=1"]
     scores = pd.DataFrame({"recording": names, "score": [-1.5] * len(names)})
-    lines = to_csv(scores).replace("\r", "")
+    lines = csv_text(scores).replace("\r", "")
     for name in names[:4]:
         assert f"'{name},-1.5\n" in lines
     assert "\nplain,-1.5\n" in lines

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import resource
 import shutil
 import struct
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from lalia.errors import EncoderError, ModelError, RaterError
@@ -233,6 +235,22 @@ def test_a_weight_of_the_wrong_shape_is_refused(rater, encoder):
         save_file(weights, path, metadata={"format": "pt", "sha256": sha256} if sha256 else {"format": "pt"})
         with pytest.raises(error, match=r"has shape .* instead of|not of the size that config.json says"):
             SpeechRater.from_pretrained(folder) if error is RaterError else load_encoder(folder)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_weights_that_are_no_finite_numbers_are_refused(rater, encoder, value):
+    for folder, error in ((rater, RaterError), (encoder, EncoderError)):
+        path = folder / "model.safetensors"
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+        weights = load_file(path)
+        name = max(weights, key=lambda name: weights[name].numel())
+        weights[name].view(-1)[-1] = value
+        save_file(weights, path, metadata=metadata)
+        with pytest.raises(error, match=f"hold NaN or infinity.*{re.escape(name.rpartition('.')[2])}"):
+            load_encoder(folder) if folder == encoder else SpeechRater.from_pretrained(folder)
+    with pytest.raises(RaterError, match="hold NaN or infinity"):
+        read_head(rater)
 
 
 @pytest.mark.parametrize("name", ["../outside.safetensors", "/etc/passwd", "a\0b", "sub/model.safetensors"])

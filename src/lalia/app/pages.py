@@ -12,7 +12,8 @@ from markupsafe import Markup, escape
 
 from lalia.app.browse import Browser
 from lalia.app.rating import Limits, listen, rate_files
-from lalia.app.tables import show_problems, show_scores, to_csv
+from lalia.app.tables import show_problems, show_scores
+from lalia.csv_files import csv_text
 from lalia.data.audio import read_audio
 from lalia.errors import ConfigError, LaliaError
 from lalia.model.rater import SpeechRater
@@ -67,7 +68,7 @@ class Pages:
         if not len(rated.scores):
             return said
         count = rated.scores["recording"].nunique()
-        content = base64.b64encode(to_csv(rated.scores).encode()).decode()
+        content = base64.b64encode(csv_text(rated.scores).encode()).decode()
         link = f"<a download='ratings.csv' href='data:text/csv;charset=utf-8;base64,{content}'>Save ratings.csv</a>"
         return f"<p>{count} of {len(paths)} recordings rated. {link}</p>{said}"
 

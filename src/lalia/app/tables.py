@@ -1,4 +1,4 @@
-"""What the app shows and gives back: scores as HTML, and as CSV that no spreadsheet takes for formulas."""
+"""What the app shows of scores: a table as HTML, and what could not be rated."""
 
 import math
 from collections.abc import Hashable, Mapping
@@ -7,23 +7,6 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from lalia.scale import Scale
-
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
-
-
-def to_csv(scores: pd.DataFrame) -> str:
-    """Return scores as CSV; a text cell that a spreadsheet would run as a formula begins with an apostrophe.
-
-    Example:
-        >>> to_csv(pd.DataFrame({"recording": ["=1+1", "a"], "score": [-1.5, 2.0]}))
-        "recording,score\\n'=1+1,-1.5\\na,2.0\\n"
-    """
-    safe = scores.copy()
-    for column in safe:
-        if not pd.api.types.is_numeric_dtype(safe[column]):
-            safe[column] = [_neutralise(str(cell)) for cell in safe[column]]
-    text: str = safe.to_csv(index=False, lineterminator="\n")
-    return text
 
 
 def show_scores(scores: pd.DataFrame, scale: Scale) -> str:
@@ -72,7 +55,3 @@ def _row(row: Mapping[Hashable, object], scale: Scale) -> str:
         f"<td>{f'{level:g}' if is_on_scale else '–'}</td><td>{score:.2f}</td><td>{meter}</td>"
         f"<td>{escape(row['decision'])}</td><td>{probability:.2f}</td><td>{uncertainty(probability):.2f}</td></tr>"
     )
-
-
-def _neutralise(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lalia.csv_files import csv_text, read_csv
 from lalia.data.stratify import level_presence, part_sizes, stratify
 from lalia.data.table import RecordingTable
 from lalia.errors import SplitError, list_some
@@ -65,7 +65,7 @@ class Split:
 
     def to_csv(self) -> str:
         """Return the text of split.csv: the same for the same parts, whatever the machine."""
-        return self.parts.to_csv(index=False, lineterminator="\n")
+        return csv_text(self.parts)
 
 
 def split_speakers(table: RecordingTable, split: SplitSettings, seed: int) -> Split:
@@ -146,7 +146,7 @@ def read_given_parts(table: RecordingTable, split: SplitSettings) -> pd.DataFram
         given = table.recordings["given_part"].fillna("").astype(str)
     elif isinstance(split, FileSplit):
         try:
-            file = pd.read_csv(split.path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+            file = read_csv(split.path)
             given = file.drop_duplicates("recording").set_index("recording")["part"].reindex(rows["recording"])
         except (OSError, ValueError, KeyError) as cause:
             raise SplitError(f"Cannot read the split '{split.path}': {cause}.") from cause
@@ -265,7 +265,7 @@ def _refuse_shared_speakers(speakers: "pd.Series[str]", parts: "pd.Series[str]",
 
 def _parse_parts(content: bytes, where: str) -> pd.DataFrame:
     try:
-        parts = pd.read_csv(BytesIO(content), dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        parts = read_csv(content)
     except ValueError as cause:  # pandas' parser errors and wrong encodings are ValueErrors
         raise SplitError(f"{where} is not a split: {cause}") from cause
     if list(parts.columns) not in (["recording", "speaker", "part"], ["recording", "speaker", "part", "fold"]):

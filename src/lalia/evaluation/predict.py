@@ -12,13 +12,13 @@ from torch import Tensor
 
 from lalia.build import load_rater
 from lalia.config import load_config
+from lalia.csv_files import write_csv
 from lalia.data.audio import scan_recordings
 from lalia.data.dataset import BucketedBatches, RecordingDataset
 from lalia.data.table import Flow, RecordingTable
 from lalia.errors import AudioError, CacheError, ConfigError, list_some
 from lalia.evaluation.ensemble import average_scores, find_members
 from lalia.evaluation.predictions import reach_column
-from lalia.files import replacing
 from lalia.limits import Limits
 from lalia.model.rater import SpeechRater
 from lalia.model.saved_rater import find_rater
@@ -147,8 +147,7 @@ def predict_files(
         reader = _reader_of_run(member, rater)
         tables.append(predict(rater, usable, reader=reader, progress=progress, title="rating"))
     tables = [table[~table["recording"].isin(problems)].reset_index(drop=True) for table in tables]
-    with replacing(out) as temporary:
-        average_scores(tables, rater.scale).to_csv(temporary, index=False, lineterminator="\n")
+    write_csv(average_scores(tables, rater.scale), out)
     return problems
 
 

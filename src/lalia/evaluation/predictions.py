@@ -5,6 +5,7 @@ from typing import Final
 
 import pandas as pd
 
+from lalia.csv_files import from_cells
 from lalia.errors import RunError
 
 _TEXTS: Final = ("recording", "speaker", "trait", "part")
@@ -39,7 +40,7 @@ def read_predictions(run: Path) -> pd.DataFrame:
     """
     path = run / "predictions.csv" if run.is_dir() else run
     try:
-        table = pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str), keep_default_na=False)
+        table = from_cells(pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str), keep_default_na=False))
     except OSError as cause:
         raise RunError(f"The run '{run}' has no predictions.csv. Write it with: lalia evaluate {run}") from cause
     return table.assign(**{name: pd.to_numeric(table[name]) for name in (*_NUMBERS, *reach_columns(table).values())})

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from lalia.csv_files import write_csv
 from lalia.data.splits import Split
 from lalia.data.table import RecordingTable
 from lalia.evaluation.audit import nuisance_baselines, rater_agreement
@@ -19,7 +20,6 @@ from lalia.evaluation.predict import predict
 from lalia.evaluation.predictions import reach_columns
 from lalia.evaluation.reliability import rater_reliability
 from lalia.evaluation.selective import judge_abstention
-from lalia.files import replacing
 from lalia.measures.metrics import METRICS
 from lalia.model.decisions import Abstention, Calibration
 from lalia.model.heads import RegressionHead
@@ -161,8 +161,7 @@ def write_numbers(
         seed: of the drawn speakers.
         more: what else each part's numbers hold.
     """
-    with replacing(folder / "predictions.csv") as temporary:
-        predictions.to_csv(temporary, index=False, lineterminator="\n")
+    write_csv(predictions, folder / "predictions.csv")
     progress.start("intervals and baselines", 1)
     scale, recordings = table.scale, table.recordings
     tasks = dict(zip(recordings["recording"], recordings["task"], strict=True)) if "task" in recordings else None

@@ -1,7 +1,6 @@
 """The folder of a saved rater: ``config.json`` and ``model.safetensors``, which together are all that a score needs."""
 
 import hashlib
-import json
 import secrets
 import shutil
 from collections.abc import Mapping
@@ -16,9 +15,10 @@ from torch import Tensor
 
 from lalia.data.audio import Preprocessing
 from lalia.errors import RaterError, list_some
+from lalia.files import json_text
 from lalia.model.decisions import Abstention, Calibration
 from lalia.model.encoders.base import EncoderSource
-from lalia.model.untrusted import find_code, find_excess, read_json_object
+from lalia.model.untrusted import find_code, find_excess, find_not_finite, read_json_object
 from lalia.scale import Scale
 
 FORMAT: Final = 1
@@ -134,8 +134,7 @@ def write_folder(folder: Path, config: Any, weights: Mapping[str, Tensor]) -> No
 
 def config_text(config: Any) -> str:
     """Return what ``config.json`` holds, as text; the config is a pydantic model."""
-    values = config.model_dump(mode="json")
-    return json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(config.model_dump(mode="json"), sort_keys=True)
 
 
 def holds_rater(folder: Path) -> bool:
@@ -214,7 +213,7 @@ def read_weights(folder: Path, config: Any) -> dict[str, Tensor]:
     """Read ``model.safetensors`` onto the CPU.
 
     Raises:
-        RaterError: if it is damaged, or was not saved together with ``config.json``.
+        RaterError: if it is damaged, was not saved together with ``config.json``, or holds what is no finite number.
     """
     path = folder / WEIGHTS_FILE
     try:
@@ -225,6 +224,12 @@ def read_weights(folder: Path, config: Any) -> dict[str, Tensor]:
         raise RaterError(f"Cannot read '{path}': {cause}. Copy the folder again, or save the rater again.") from cause
     if sha256 != config.weights_sha256:
         raise RaterError(f"{CONFIG_FILE} and {WEIGHTS_FILE} in '{folder}' are not of one rater. Save the rater again.")
+    wrong = find_not_finite(weights)
+    if wrong:
+        raise RaterError(
+            f"The weights in '{path}' hold NaN or infinity, so no score would be a number: {list_some(wrong)}. Copy"
+            " the folder again, or save the rater again."
+        )
     return weights
 
 

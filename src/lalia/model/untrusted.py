@@ -112,6 +112,21 @@ def count_stored(files: Iterable[Path]) -> int:
     return total
 
 
+def find_not_finite(weights: Mapping[str, torch.Tensor]) -> list[str]:
+    """Return the names of weights that hold NaN or infinity: every score would be NaN, or none of them the model's own.
+
+    Example:
+        >>> find_not_finite({"a": torch.tensor([1.0, float("nan")]), "b": torch.zeros(0), "c": torch.tensor([1])})
+        ['a']
+    """
+    # the least and the largest are NaN where any value is: one pass, no memory
+    return [
+        name
+        for name, each in weights.items()
+        if each.is_floating_point() and each.numel() and not torch.stack(torch.aminmax(each)).isfinite().all()
+    ]
+
+
 def find_too_large(n_described: int, n_stored: int) -> str | None:
     """Return in words that a config describes a larger model than there are weights for, None where it does not.
 

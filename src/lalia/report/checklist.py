@@ -14,14 +14,12 @@ from lalia.report.contents import Contents
 from lalia.report.facts import data, model, results
 from lalia.report.facts.fact import Fact, FactOf
 from lalia.report.items import Item, load_lists
+from lalia.safe_text import as_lines
 from lalia.settings import ReportSettings
 
 CHECKLIST_FILE: Final = "checklist.csv"
 BY_LALIA, BY_USER, OPEN, FAILED = STATUSES = ("filled by lalia", "filled by the user", "to be filled", "failed")
 FACTS: Final[dict[str, FactOf]] = {**data.FACTS, **model.FACTS, **results.FACTS}
-
-# a spreadsheet takes what begins so for a formula; the wide ones count too
-_FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ def to_csv(rows: Sequence[Row]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(field.name for field in fields(Row))
-    writer.writerows([_as_text(cell) for cell in astuple(row)] for row in rows)
+    writer.writerows([as_lines(cell) for cell in astuple(row)] for row in rows)
     return text.getvalue()
 
 
@@ -106,7 +104,3 @@ def _fill(name: str, item: Item, fact: Fact | None, answer: str) -> Row:
         status = FAILED if fact is not None and fact.state == "absent" else OPEN
     value, source = ("", "") if fact is None else (fact.value, fact.source)
     return Row(name, item.number, item.domain, item.asks, status, value, source, answer)
-
-
-def _as_text(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(_FORMULA) or cell.lstrip().startswith(_FORMULA) else cell

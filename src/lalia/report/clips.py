@@ -12,6 +12,7 @@ import pandas as pd
 import soundfile
 import soxr
 
+from lalia.csv_files import read_csv
 from lalia.data.audio import read_audio
 from lalia.data.decoding import Waveform
 from lalia.data.table import read_table
@@ -109,5 +110,5 @@ def _clip(rows: pd.DataFrame, recording: str, source: str, seconds: float, reaso
 def _read_hashes(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table = read_csv(path)
     return dict(zip(table["recording"], table["sha256"], strict=True))

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lalia.config import load_config
+from lalia.csv_files import read_csv
 from lalia.errors import RunError
 from lalia.scale import Scale
 from lalia.settings import BinaryHead, RunSettings
@@ -256,10 +257,9 @@ def _read_history(path: Path) -> pd.DataFrame:
 def _read_split(path: Path) -> pd.DataFrame:
     if not path.is_file():
         return pd.DataFrame({"recording": [], "speaker": [], "part": []}, dtype=str)
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
+    return read_csv(path)
 
 
 def _read_predictions(path: Path) -> pd.DataFrame:
-    # ids stay text: 007 and NA are ids too
-    table = pd.read_csv(io.StringIO(_read_text(path)), dtype=str, keep_default_na=False)
+    table = read_csv(_read_text(path).encode())
     return table.assign(**{column: pd.to_numeric(table[column]) for column in _NUMBERS})

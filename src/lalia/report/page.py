@@ -3,7 +3,6 @@
 import base64
 import gc
 import hashlib
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -19,9 +18,7 @@ from lalia.report.contents import Contents, read_contents
 from lalia.report.explained import describe_explained, list_pictures
 from lalia.report.run_figures import FIGURES_FOLDER, draw_pictures, write_figures
 from lalia.report.sections import MOST_DISAGREEMENTS, describe, describe_checklist
-
-# control characters, and those that turn the direction of the text around them
-_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+from lalia.safe_text import replace_hidden
 
 
 def write_report(run_folder: str | Path) -> Path:
@@ -52,7 +49,7 @@ def _write(folder: Path) -> Path:
     explained = describe_explained(folder, contents)
     shown |= {"clips": _find_clips(folder, contents), "explained": explained}
     script = files("lalia.report").joinpath("templates", "report.js").read_text(encoding="utf-8")
-    page = _open_templates().get_template("report.html.jinja").render(**shown, **_allow_script(script))
+    page = open_templates().get_template("report.html.jinja").render(**shown, **_allow_script(script))
     path = folder / "report.html"
     write_text(path, page)
     drawn = [*(picture for place in places.values() for picture in place), *list_pictures(explained)]
@@ -72,7 +69,8 @@ def _without_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _open_templates() -> Environment:
+def open_templates() -> Environment:
+    """Return the templates of the pages: what they show is text, in which nothing is hidden."""
     templates = Environment(
         loader=PackageLoader("lalia.report"),
         autoescape=True,
@@ -102,9 +100,9 @@ def _allow_script(script: str) -> dict[str, Markup]:
 
 def _show(value: object) -> object:
     """Make what no reader can see visible: it could hide what stands in a name, or reach a terminal."""
-    return value if not isinstance(value, str) or isinstance(value, Markup) else _HIDDEN.sub("\ufffd", value)
+    return value if not isinstance(value, str) or isinstance(value, Markup) else replace_hidden(value)
 
 
 def _allow_breaks(name: str) -> Markup:
     """Escape a name and let its lines break after an underscore."""
-    return Markup("_<wbr>").join(_HIDDEN.sub("\ufffd", name).split("_"))
+    return Markup("_<wbr>").join(replace_hidden(name).split("_"))

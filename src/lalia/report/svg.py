@@ -16,6 +16,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from lalia.files import write_text
+from lalia.safe_text import replace_hidden
 
 BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
 INK, QUIET, GRID, PAPER = "#222222", "#767676", "#d9d9d9", "#fefefe"
@@ -80,7 +81,7 @@ def render_svg(figure: Figure, *, salt: str = "lalia") -> str:
         # the reader's fonts draw the text, matplotlib's only measures it
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         canvas.print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    document = _NOT_XML.sub("\ufffd", buffer.getvalue())
+    document = replace_hidden(_NOT_XML.sub("\ufffd", buffer.getvalue()))
     return document.replace("font-family: 'DejaVu Sans'", f"font-family: {_FAMILIES}")
 
 
@@ -107,7 +108,7 @@ def embed_svg(document: str, *, prefix: str, alternative: str) -> str:
         element.attrib = {key.rpartition("}")[2]: _rewrite(key, value, prefix) for key, value in element.attrib.items()}
     for key in ("width", "height", "version"):
         root.attrib.pop(key, None)
-    root.attrib.update({"role": "img", "aria-label": _NOT_XML.sub("\ufffd", alternative)})
+    root.attrib.update({"role": "img", "aria-label": replace_hidden(_NOT_XML.sub("\ufffd", alternative))})
     return ElementTree.tostring(root, encoding="unicode")
 
 

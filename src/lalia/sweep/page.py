@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import lalia
 from lalia.files import write_text
 from lalia.measures.metrics import Metric
+from lalia.report.page import open_templates
 from lalia.report.svg import to_svg
 from lalia.report.tables import format_number
 from lalia.sweep.figures import plot_leaderboard, plot_main_effects
@@ -32,13 +32,7 @@ def write_page(result: SweepResult, metric: Metric) -> Path:
     Returns:
         The path of the page.
     """
-    templates = Environment(
-        loader=PackageLoader("lalia.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    templates = open_templates()
     templates.globals["number"] = _number
     path = result.folder / "report.html"
     write_text(path, templates.get_template("sweep.html.jinja").render(_describe(result, metric)))

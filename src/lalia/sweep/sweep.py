@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from lalia.config import load_config
+from lalia.csv_files import write_csv
 from lalia.errors import ConfigError, RunError
-from lalia.files import replacing, write_json
+from lalia.files import write_json
 from lalia.measures.metrics import Metric
 from lalia.prepare import Scans
 from lalia.progress import NotesOnce, Progress
@@ -163,7 +164,7 @@ def _write_trials(folder: Path, outcomes: Sequence[Outcome], scores: Sequence[fl
         rows.append(
             {
                 "trial": number,
-                **{key: json.dumps(value) for key, value in outcome.varied.items()},
+                **{key: _as_value(value) for key, value in outcome.varied.items()},
                 metric.name: score,
                 "state": "done" if outcome.is_done else "failed",
                 "best_epoch": manifest.get("best_epoch"),
@@ -174,15 +175,19 @@ def _write_trials(folder: Path, outcomes: Sequence[Outcome], scores: Sequence[fl
                 "error": outcome.error,
             }
         )
-    with replacing(folder / "sweep.csv") as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False, lineterminator="\n")
+    write_csv(pd.DataFrame(rows), folder / "sweep.csv")
+
+
+def _as_value(value: Any) -> Any:
+    """Return the value of a setting as a cell: a number is one, all else stands there as JSON."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else json.dumps(value)
 
 
 def _write_result(result: SweepResult, settings: SweepSettings, metric: Metric) -> None:
     rows = [
         {
             "place": place,
-            **{key: json.dumps(value) for key, value in one.varied.items()},
+            **{key: _as_value(value) for key, value in one.varied.items()},
             metric.name: one.mean,
             "low": one.low,
             "high": one.high,
@@ -191,8 +196,7 @@ def _write_result(result: SweepResult, settings: SweepSettings, metric: Metric) 
         }
         for place, one in enumerate(result.standings, start=1)
     ]
-    with replacing(result.folder / "leaderboard.csv") as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False, lineterminator="\n")
+    write_csv(pd.DataFrame(rows), result.folder / "leaderboard.csv")
     winner = None
     if result.standings:
         best = best_trial(result.standings[0], metric)

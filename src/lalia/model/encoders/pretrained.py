@@ -25,7 +25,7 @@ from lalia.model.encoders.from_config import (
     takes_waveform,
 )
 from lalia.model.encoders.locate import Checkpoint, read_json
-from lalia.model.untrusted import count_stored, find_code, find_excess, find_too_large
+from lalia.model.untrusted import count_stored, find_code, find_excess, find_not_finite, find_too_large
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +45,8 @@ def read_checkpoint(
 
     Raises:
         EncoderError: if the architecture is not one of lalia's families, the config asks for code of its own, the
-            weights cannot be read, weights of the encoder are missing from them, or they hold weights of the encoder
-            that it has no place for.
+            weights cannot be read or are no finite numbers, weights of the encoder are missing from them, or they hold
+            weights of the encoder that it has no place for.
     """
     origin = f"Encoder '{checkpoint.name}'"
     values = read_json(checkpoint.folder / "config.json")
@@ -156,6 +156,11 @@ def _read_weights(checkpoint: Checkpoint, family: Family, config: Any, origin: s
     prefix = "" if mapping else f"{family.model_class.base_model_prefix}."
     unexpected = _choose_unexpected(report["unexpected_keys"], _list_keys(checkpoint.folder), model, prefix)
     _refuse_unfit(sorted(report["missing_keys"]), unexpected, origin)
+    wrong = find_not_finite(model.state_dict())
+    if wrong:
+        raise EncoderError(
+            f"{origin}: weights hold NaN or infinity: {list_some(wrong)}. Get it again from where it comes from."
+        )
     return model
 
 
