@@ -188,7 +188,7 @@ def identity_json(settings: RunSettings) -> str:
         values.pop(key)
     for key in ("dir", "max_gb"):
         values["cache"].pop(key)
-    for key in ("metadata", "audio_dir"):
+    for key in ("metadata", "format", "audio_dir"):
         values["data"].pop(key)
     # limits only refuse recordings, and those that are left count by their content
     values["audio"].pop("limits")

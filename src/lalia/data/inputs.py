@@ -1,14 +1,16 @@
-"""Recordings to rate without ratings: audio files, folders of them, or a table with a column of paths."""
+"""Recordings to rate without ratings: audio files, folders of them or that other tools wrote, tables with paths."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from lalia.data.formats.recognise import open_source, recognise_other
 from lalia.data.layout import is_audio
 from lalia.data.safe_paths import why_unsafe
 from lalia.data.table import read_cells
 from lalia.errors import TableError, list_some, suggest
+from lalia.settings import DataSettings
 
 TABLE_EXTENSIONS = {".csv", ".json", ".jsonl", ".ods", ".parquet", ".tsv", ".xls", ".xlsx"}
 PATH_COLUMNS = ("path", "file", "filename", "audio", "recording", "id")
@@ -18,8 +20,9 @@ def find_recordings(inputs: Sequence[str | Path], *, path_column: str | None = N
     """List the recordings that files, folders and tables name.
 
     Args:
-        inputs: audio files, folders (searched with their subfolders), or tables with a column of paths, which are
-            relative to the table.
+        inputs: audio files, folders (searched with their subfolders; of a data set of datasets, an audformat database
+            or a Kaldi folder, the recordings that it names), or tables with a column of paths, which are relative to
+            the table.
         path_column: that column; without it the first of path, file, filename, audio, recording and id.
 
     Returns:
@@ -38,6 +41,8 @@ def find_recordings(inputs: Sequence[str | Path], *, path_column: str | None = N
 
 def _rows_of(given: Path, path_column: str | None) -> list[tuple[str, str]]:
     if given.is_dir():
+        if recognise_other(given):
+            return _rows_of_folder(given)
         files = sorted(file for file in given.rglob("*") if is_audio(file) and file.is_file())
         if not files:
             raise TableError(f"The folder '{given}' holds no audio file.")
@@ -47,6 +52,15 @@ def _rows_of(given: Path, path_column: str | None) -> list[tuple[str, str]]:
     if given.suffix.lower() in TABLE_EXTENSIONS:
         return _rows_of_table(given, path_column)
     return [(given.name, str(given))]
+
+
+def _rows_of_folder(folder: Path) -> list[tuple[str, str]]:
+    source = open_source(DataSettings(metadata=str(folder)))
+    rows = pd.DataFrame({"recording": source.cells["recording"], "path": source.cells[source.data.columns.path]})
+    found = source.find_audio(rows, rows["path"], source.folder, source.data)
+    if found.problems:
+        raise TableError(f"{folder.name}: {'; '.join(found.problems)}.")
+    return list(zip(rows["recording"], found.paths, strict=True))
 
 
 def _rows_of_table(table: Path, path_column: str | None) -> list[tuple[str, str]]:

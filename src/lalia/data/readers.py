@@ -131,7 +131,7 @@ def _read_jsonl(name: str, content: bytes) -> pd.DataFrame:
 def _read_parquet(name: str, content: bytes) -> pd.DataFrame:
     try:
         table = pq.ParquetFile(pa.BufferReader(content)).read()
-        columns = [_arrow_text(column) for column in table.columns]
+        columns = [arrow_text(column) for column in table.columns]
     except pa.ArrowNotImplementedError as cause:
         raise TableError(f"{name}: a column holds lists or records ({cause}). Leave it out.") from cause
     except (pa.ArrowException, OSError) as cause:
@@ -202,8 +202,8 @@ def _from_records(name: str, records: Sequence[Any]) -> pd.DataFrame:
     return _frame(name, header, rows, range(2, len(rows) + 2))
 
 
-def _arrow_text(column: Any) -> list[str | None]:
-    """Cast an Arrow column to text."""
+def arrow_text(column: Any) -> list[str | None]:
+    """Return the cells of an Arrow column as text, None where there is none."""
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_nan(column), None, column)
     elif pa.types.is_timestamp(column.type):

@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
 
+from lalia.data.user_cache import make_private, user_cache
 from lalia.errors import CacheError
 from lalia.files import replacing
 from lalia.model.saved_rater import hash_weights
@@ -106,7 +106,7 @@ class ActivationStore:
         self.max_bytes = int(max_gb * 1e9)
         self.dtype: StorageType = dtype
         try:
-            _make_private(self.folder)
+            make_private(self.folder)
         except OSError as cause:
             raise CacheError(
                 f"Cannot use the cache folder '{folder}': {cause.strerror}. Set another one in cache.dir."
@@ -171,7 +171,7 @@ class ActivationStore:
             if not self._make_room(size):
                 self._warn(f"the budget of {self.max_bytes / 1e9:.3g} GB is full with what is in use")
                 return False
-            _make_private(path.parent)
+            make_private(path.parent)
             with replacing(path) as temporary:
                 save_file(kept, temporary, metadata={"lalia": json.dumps(entry)})
             status = path.stat()
@@ -355,16 +355,7 @@ def content_key(**content: Any) -> str:
 
 def default_cache_folder() -> Path:
     """Return lalia's folder within the user's cache folder: ``$XDG_CACHE_HOME``, or what the platform has for it."""
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    if Path(given).is_absolute():  # the specification has relative ones ignored
-        base = Path(given)
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    else:
-        base = Path.home() / ".cache"
-    return base / "lalia" / "activations"
+    return user_cache("activations")
 
 
 def fits_float16(values: Tensor) -> bool:
@@ -414,9 +405,3 @@ def _can_go(file: tuple[Path, int, float]) -> bool:
     """Return whether a file may be deleted: an entry, or what no living process writes any more."""
     path, _, used = file
     return _ENTRY.match(path.name) is not None or time.time() - used > _ABANDONED_SECONDS
-
-
-def _make_private(folder: Path) -> None:
-    if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o700)
