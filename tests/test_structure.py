@@ -20,6 +20,7 @@ ORDER = [
     "limits",
     "signals",
     "files",
+    "places",
     "settings",
     "inherited",
     "config",

@@ -4,18 +4,20 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
 from lalia.data.flow import Flow, FlowStep
-from lalia.data.layout import find_audio
+from lalia.data.layout import AudioFiles, find_audio
 from lalia.data.ratings import combine_ratings, find_ratings, read_ratings
 from lalia.data.readers import read_cells
 from lalia.data.recordings import read_rows, select_rows
-from lalia.data.storage import local_path
+from lalia.data.storage import locate, parent_of
 from lalia.errors import TableError
+from lalia.places import name_of
 from lalia.scale import Scale
 from lalia.settings import DataSettings
 
@@ -27,8 +29,9 @@ class RecordingTable:
     """Recordings with their speakers, audio files, covariates and ratings.
 
     Args:
-        recordings: a row per recording, sorted by id: recording, speaker, path (absolute), date and task (None where
-            absent), the covariates under their names (text, None where empty), and given_part where it was asked for.
+        recordings: a row per recording, sorted by id: recording, speaker, path (absolute, or a URL), date and task
+            (None where absent), the covariates under their names (text, None where empty), and given_part where it was
+            asked for.
         ratings: the raters combined: a float column per trait, NaN where nobody rated; rows as in ``recordings``.
         rater_ratings: each rating of each rater: recording, rater (``""`` for a single unnamed one), trait, rating;
             of a rater's repeated ratings the first.
@@ -154,22 +157,24 @@ def read_table(data: DataSettings, *, part_column: str | None = None, seed: int 
 
     Raises:
         TableError: lists every problem of the table, its ratings and the audio files at once.
-        DataError: if a place is a URL.
+        DataError: if a place is neither a path nor a URL of a store that is known.
+        StorageError: if what is at a URL cannot be read.
     """
-    path = local_path(data.metadata)
-    folder = local_path(data.audio_dir) if data.audio_dir is not None else path.parent
+    path = locate(data.metadata)
+    name = name_of(path)
+    folder = locate(data.audio_dir) if data.audio_dir is not None else parent_of(path)
     cells = read_cells(path)
     rows = read_rows(cells, data, part_column)
     if data.columns.recording not in cells:
-        raise TableError(_list_problems(path.name, rows.problems))
+        raise TableError(_list_problems(name, rows.problems))
     kept, flow, problems = select_rows(rows.frame, data, seed)
-    audio = find_audio(kept, rows.frame["path"], folder, data)
+    audio = _find_audio(kept, rows.frame["path"], folder, data)
     rated = find_ratings(cells, data, rows.taken)
     ratings, excluded, outside = read_ratings(rated.cells[rated.cells["recording"].isin(kept["recording"])], data.scale)
     problems = [*rows.problems, *problems, *audio.problems, *rated.problems, *outside]
     if problems:
         # a file that no row names may be the one that another row misses
-        raise TableError(_list_problems(path.name, [*problems, *audio.notes]))
+        raise TableError(_list_problems(name, [*problems, *audio.notes]))
 
     recordings = _finish(kept.assign(path=audio.paths), data)
     table = RecordingTable(
@@ -187,12 +192,21 @@ def read_table(data: DataSettings, *, part_column: str | None = None, seed: int 
         table = replace(table, rater_ratings=firsts, repeats=repeats)
     table = table.drop(audio.missing)
     if not len(table.recordings):
-        raise TableError(f"{path.name}: none of its recordings has an audio file in '{folder}'. Set data.audio_dir.")
+        raise TableError(f"{name}: none of its recordings has an audio file in '{folder}'. Set data.audio_dir.")
     unrated = int(table.ratings.isna().all(axis=1).sum())
     if unrated:
         note = f"recordings without any rating: {unrated}"
         table = replace(table, flow=replace(table.flow, notes=(*table.flow.notes, note)))
     return table
+
+
+def _find_audio(rows: pd.DataFrame, places: pd.Series, folder: str | Path, data: DataSettings) -> AudioFiles:
+    if isinstance(folder, Path):
+        return find_audio(rows, places, folder, data)
+    # only now: tables on this machine have no use for it
+    from lalia.data.remote_audio import find_audio_objects
+
+    return find_audio_objects(rows, places, folder, data)
 
 
 def _finish(rows: pd.DataFrame, data: DataSettings) -> pd.DataFrame:
