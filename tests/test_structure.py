@@ -22,6 +22,7 @@ ORDER = [
     "safe_text",
     "files",
     "csv_files",
+    "places",
     "settings",
     "inherited",
     "config",

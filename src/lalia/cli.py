@@ -211,7 +211,7 @@ def report(
 @app.command()
 def predict(
     run: Annotated[Path, typer.Argument(help="The folder of a run, or of a saved rater.", metavar="RUN")],
-    audio: Annotated[list[Path], typer.Argument(help="Audio files, folders, or tables with a column of paths.")],
+    audio: Annotated[list[str], typer.Argument(help="Audio files, folders, or tables with a column of paths.")],
     out: Annotated[Path, typer.Option(help="The file to write, or for audformat the folder.")] = Path(
         "predictions.csv"
     ),

@@ -27,8 +27,9 @@ class RecordingTable:
     """Recordings with their speakers, audio files, covariates and ratings.
 
     Args:
-        recordings: a row per recording, sorted by id: recording, speaker, path (absolute), date and task (None where
-            absent), the covariates under their names (text, None where empty), and given_part where it was asked for.
+        recordings: a row per recording, sorted by id: recording, speaker, path (absolute, or a URL), date and task
+            (None where absent), the covariates under their names (text, None where empty), and given_part where it was
+            asked for.
         ratings: the raters combined: a float column per trait, NaN where nobody rated; rows as in ``recordings``.
         rater_ratings: each rating of each rater: recording, rater (``""`` for a single unnamed one), trait, rating;
             of a rater's repeated ratings the first.
@@ -161,15 +162,16 @@ def read_table(
 
     Raises:
         TableError: lists every problem of the table, its ratings and the audio files at once.
-        DataError: if a place is a URL.
+        DataError: if a place is neither a path nor a URL of a store that is known.
+        StorageError: if what is at a URL cannot be read.
     """
     source = open_source(data, limits)
-    cells, data, folder = source.cells, source.data, source.folder
+    cells, data = source.cells, source.data
     rows = read_rows(cells, data, part_column)
     if data.columns.recording not in cells:
         raise TableError(_list_problems(source.name, rows.problems))
     kept, flow, problems = select_rows(rows.frame, data, seed)
-    audio = source.find_audio(kept, rows.frame["path"], folder, data)
+    audio = source.find_audio(kept, rows.frame["path"])
     rated = find_ratings(cells, data, rows.taken)
     ratings, excluded, outside = read_ratings(rated.cells[rated.cells["recording"].isin(kept["recording"])], data.scale)
     problems = [*rows.problems, *problems, *audio.problems, *rated.problems, *outside]
@@ -193,7 +195,9 @@ def read_table(
         table = replace(table, rater_ratings=firsts, repeats=repeats)
     table = table.drop(audio.missing)
     if not len(table.recordings):
-        raise TableError(f"{source.name}: none of its recordings has an audio file in '{folder}'. Set data.audio_dir.")
+        raise TableError(
+            f"{source.name}: none of its recordings has an audio file in '{source.folder}'. Set data.audio_dir."
+        )
     unrated = int(table.ratings.isna().all(axis=1).sum())
     if unrated:
         note = f"recordings without any rating: {unrated}"

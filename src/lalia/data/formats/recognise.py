@@ -1,7 +1,8 @@
 """What ``data.metadata`` names: a table, or a folder that another tool wrote."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,14 +10,15 @@ import pandas as pd
 
 from lalia.data.formats.audformat_database import HEADER_NAME, read_audformat
 from lalia.data.formats.audiofolder import find_metadata, read_audiofolder
-from lalia.data.formats.folder_table import PLACE_COLUMN, AudioFinder, ReadFolder
+from lalia.data.formats.folder_table import PLACE_COLUMN, ReadFolder
 from lalia.data.formats.hf_dataset import is_dataset, read_hf_dataset
 from lalia.data.formats.kaldi import read_kaldi
-from lalia.data.layout import find_audio
+from lalia.data.layout import AudioFiles, find_audio
 from lalia.data.readers import read_cells
-from lalia.data.storage import local_path
+from lalia.data.storage import local_path, locate, parent_of
 from lalia.errors import TableError
 from lalia.limits import Limits
+from lalia.places import name_of
 from lalia.settings import DataSettings
 
 
@@ -43,14 +45,14 @@ class Source:
         cells: as ``lalia.data.readers.read_cells`` returns them.
         folder: of the recordings.
         data: the settings, as they are for a table of these cells.
-        find_audio: gives the audio of its rows.
+        find_audio: gives the audio of rows, as ``lalia.data.layout.find_audio`` does, from the rows and all places.
     """
 
     name: str
     cells: pd.DataFrame
-    folder: Path
+    folder: str | Path
     data: DataSettings
-    find_audio: AudioFinder
+    find_audio: Callable[[pd.DataFrame, Iterable[str]], AudioFiles]
 
 
 def open_source(data: DataSettings, limits: Limits = Limits()) -> Source:  # noqa: B008
@@ -62,19 +64,29 @@ def open_source(data: DataSettings, limits: Limits = Limits()) -> Source:  # noq
 
     Raises:
         TableError: if it cannot be read, or its format is not clear.
-        DataError: if a place is a URL.
+        DataError: if a place is neither a path nor a URL of a store that is known, or audio of a folder at a URL.
+        StorageError: if what is at a URL cannot be read.
     """
-    path = local_path(data.metadata)
-    if not path.is_dir():
+    path = locate(data.metadata)
+    if not (isinstance(path, Path) and path.is_dir()):
         if data.format not in ("auto", "table"):
             raise TableError(f"data.metadata: '{path}' is not a folder, as data.format {data.format} has it.")
-        folder = local_path(data.audio_dir) if data.audio_dir is not None else path.parent
-        return Source(path.name, read_cells(path), folder, data, find_audio)
+        folder = locate(data.audio_dir) if data.audio_dir is not None else parent_of(path)
+        return Source(name_of(path), read_cells(path), folder, data, partial(_find_files, folder=folder, data=data))
     read = FORMATS[recognise(path, data.format)].read(path, data, limits)
     columns = data.columns.model_copy(update={"path": PLACE_COLUMN})
-    folder = local_path(data.audio_dir) if data.audio_dir is not None else path
+    within = local_path(data.audio_dir) if data.audio_dir is not None else path
     as_table = data.model_copy(update={"layout": "path", "columns": columns})
-    return Source(path.name, read.cells, folder, as_table, read.find_audio)
+    return Source(path.name, read.cells, within, as_table, partial(read.find_audio, folder=within, data=as_table))
+
+
+def _find_files(rows: pd.DataFrame, places: Iterable[str], *, folder: str | Path, data: DataSettings) -> AudioFiles:
+    if isinstance(folder, Path):
+        return find_audio(rows, places, folder, data)
+    # only now: tables on this machine have no use for it
+    from lalia.data.remote_audio import find_audio_objects
+
+    return find_audio_objects(rows, places, folder, data)
 
 
 def recognise_other(folder: Path) -> bool:
