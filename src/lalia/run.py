@@ -31,7 +31,7 @@ from lalia.processes import Processes, join_processes
 from lalia.progress import Progress
 from lalia.report.card import refresh_card, write_card
 from lalia.report.page import write_report
-from lalia.run_begin import begin_run
+from lalia.run_begin import Resume, begin_run
 from lalia.run_folder import read_run, write_manifest
 from lalia.settings import DecisionSettings, RunSettings, is_cross_validation
 from lalia.training.loop import FitResult, fit
@@ -42,7 +42,7 @@ from lalia.training.trackers import Trackers, check_trackers
 def train(
     settings: RunSettings,
     *,
-    resume: bool = False,
+    resume: Resume = False,
     overwrite: bool = False,
     allow_change: bool = False,
     progress: Progress | None = None,
@@ -54,7 +54,7 @@ def train(
 
     Args:
         settings: of the run.
-        resume: go on with a run that was stopped; a finished one is left as it is.
+        resume: go on with a run that was stopped; a finished one is left as it is. See ``Resume``.
         overwrite: delete a run of the same settings and data first.
         allow_change: go on also where settings, data, encoder or libraries are not those that the run began with.
         progress: is told what happens.
@@ -82,7 +82,15 @@ def train(
         for warning in prepared.warnings:
             progress.say(f"Note: {warning}")
         outcome = _train_in(
-            folder, settings, prepared, manifest["run"], resume, progress, processes, held_out, scores_test=scores_test
+            folder,
+            settings,
+            prepared,
+            manifest["run"],
+            bool(resume),
+            progress,
+            processes,
+            held_out,
+            scores_test=scores_test,
         )
         if processes.is_first:
             seconds = round(time.perf_counter() - begun, 1)

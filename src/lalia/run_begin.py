@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lalia.config import save_config
 from lalia.data.splits import write_split
@@ -17,6 +17,9 @@ from lalia.run_folder import open_run_folder, read_manifest, run_path, start_man
 from lalia.run_lock import run_lock
 from lalia.settings import RunSettings
 
+Resume = bool | Literal["same"]
+"""Whether to go on with a run that was stopped; "same" looks at none that began otherwise: others may lie beside it."""
+
 
 @contextmanager
 def begin_run(
@@ -24,7 +27,7 @@ def begin_run(
     prepared: Prepared,
     processes: Processes,
     *,
-    resume: bool,
+    resume: Resume,
     overwrite: bool,
     allow_change: bool,
 ) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -34,7 +37,8 @@ def begin_run(
         settings: of the run.
         prepared: what they come to.
         processes: which train together.
-        resume: go on with a run that was stopped.
+        resume: go on with a run that was stopped; unless "same", where none has these settings and data, one that
+            began otherwise is told of rather than left aside.
         overwrite: delete a run of the same settings and data first.
         allow_change: go on also where something is not as it was when the run began.
 
@@ -56,9 +60,10 @@ def begin_run(
     with ExitStack() as stack:
 
         def open_folder() -> tuple[Path, dict[str, Any]]:
-            place = find_run(folder, settings, prepared, described["encoder"]) if resume and not overwrite else folder
+            seeks = resume is True and not overwrite
+            place = find_run(folder, settings, prepared, described["encoder"]) if seeks else folder
             stack.enter_context(run_lock(place))
-            open_run_folder(place, resume=resume, overwrite=overwrite)
+            open_run_folder(place, resume=bool(resume), overwrite=overwrite)
             return place, _write_beginning(place, settings, prepared, described, hashes, allow_change=allow_change)
 
         yield processes.ask_first(open_folder)
