@@ -27,7 +27,7 @@ from safetensors.torch import load, save_file
 from torch import Tensor
 
 from lalia.errors import CacheError
-from lalia.files import replacing
+from lalia.files import make_private, replacing
 from lalia.model.saved_rater import hash_weights
 from lalia.settings import CacheSettings
 
@@ -106,7 +106,7 @@ class ActivationStore:
         self.max_bytes = int(max_gb * 1e9)
         self.dtype: StorageType = dtype
         try:
-            _make_private(self.folder)
+            make_private(self.folder)
         except OSError as cause:
             raise CacheError(
                 f"Cannot use the cache folder '{folder}': {cause.strerror}. Set another one in cache.dir."
@@ -171,7 +171,7 @@ class ActivationStore:
             if not self._make_room(size):
                 self._warn(f"the budget of {self.max_bytes / 1e9:.3g} GB is full with what is in use")
                 return False
-            _make_private(path.parent)
+            make_private(path.parent)
             with replacing(path) as temporary:
                 save_file(kept, temporary, metadata={"lalia": json.dumps(entry)})
             status = path.stat()
@@ -414,9 +414,3 @@ def _can_go(file: tuple[Path, int, float]) -> bool:
     """Return whether a file may be deleted: an entry, or what no living process writes any more."""
     path, _, used = file
     return _ENTRY.match(path.name) is not None or time.time() - used > _ABANDONED_SECONDS
-
-
-def _make_private(folder: Path) -> None:
-    if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o700)
