@@ -74,8 +74,8 @@ def main() -> None:
     minutes = (time.perf_counter() - begun) / 60
     print(f"{write_table(rows)}\n\n{minutes:.1f} minutes")
     if given.out:
-        found = {"machine": machine, "quick": given.quick, "minutes": minutes, "rows": [row.to_json() for row in rows]}
-        given.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        result = {"machine": machine, "quick": given.quick, "minutes": minutes, "rows": [row.to_json() for row in rows]}
+        given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 def describe_machine() -> str:

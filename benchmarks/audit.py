@@ -77,4 +77,7 @@ def count_alarms(tables: int = 80) -> None:
 
 if __name__ == "__main__":
     what, numbers = sys.argv[1:2] or ["times"], map(int, sys.argv[2:])
-    {"times": time_checks, "alarms": count_alarms}[what[0]](*numbers)
+    if what == ["alarms"]:
+        count_alarms(*numbers)
+    else:
+        time_checks(*numbers)

@@ -65,7 +65,7 @@ class Corpus:
     @property
     def traits(self) -> list[str]:
         """The names of the traits."""
-        return [column for column in self.table if column not in ("id", "speaker")]
+        return [str(column) for column in self.table if column not in ("id", "speaker")]
 
     @property
     def levels(self) -> list[int]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def find_floor(folder: Path, corpus: Corpus, *, recordings: int = 6) -> Floor:
     tried: dict[str, list[float]] = {name: [] for name in forwards}
     for number in range(3):
         for name, forward in forwards.items():
-            seconds = measure(lambda forward=forward: _encode(forward, corpus.waveforms[:recordings]))
+            seconds = measure(partial(_encode, forward, corpus.waveforms[:recordings]))
             if number:  # the first turn warms up
                 tried[name].append(seconds.wall)
     best = {name: min(seconds) for name, seconds in tried.items()}

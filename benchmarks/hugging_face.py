@@ -31,7 +31,7 @@ BATCH_SIZE = 8
 Item = dict[str, Any]
 
 
-class _Clock(TrainerCallback):
+class _Clock(TrainerCallback):  # type: ignore[misc]
     def __init__(self) -> None:
         self.seconds: list[Seconds] = []
 
@@ -132,4 +132,5 @@ def whisper_epochs(folder: Path, corpus: Corpus, scratch: Path, *, lora: Sequenc
 
 def _with_lora(model: nn.Module, targets: Sequence[str]) -> nn.Module:
     adapters = LoraConfig(r=8, lora_alpha=16, target_modules=list(targets), modules_to_save=["projector", "classifier"])
-    return get_peft_model(model, adapters)
+    adapted: nn.Module = get_peft_model(model, adapters)
+    return adapted

@@ -5,8 +5,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -15,8 +13,7 @@ from lalia.data.flow import Flow
 from lalia.data.log_mel import LOG_MEL_COLUMN
 from lalia.data.splits import split_speakers
 from lalia.data.table import RecordingTable
-from lalia.evaluation.run_numbers import write_numbers
-from lalia.prepare import Prepared
+from lalia.evaluation.run_numbers import score_baselines, write_numbers
 from lalia.progress import Progress
 from lalia.scale import Scale
 from lalia.settings import RunSettings
@@ -78,12 +75,19 @@ def main(recordings: int = 2000, traits: int = 36, speakers: int = 80) -> None:
     table = make_table(recordings, traits, speakers)
     settings = RunSettings.model_validate({"data": {"metadata": "metadata.csv"}, "model": {"encoder": "random:wavlm"}})
     split = split_speakers(table, settings.split, 0)
-    rater: Any = SimpleNamespace(thresholds=dict.fromkeys(table.traits, 0.5), traits=table.traits)
-    prepared = cast(Prepared, SimpleNamespace(table=table, split=split, rater=rater))
     predictions = predict_with_noise(table, list(split.part_of(list(table.recordings["recording"]))))
     with tempfile.TemporaryDirectory() as folder:
         begun, begun_cpu = time.perf_counter(), time.process_time()
-        write_numbers(predictions, prepared, settings, Path(folder), Progress())
+        write_numbers(
+            predictions,
+            table,
+            split,
+            Path(folder),
+            Progress(),
+            thresholds=dict.fromkeys(table.traits, 0.5),
+            baselines=score_baselines(table, split),
+            seed=0,
+        )
         seconds, cpu = time.perf_counter() - begun, time.process_time() - begun_cpu
         size = (Path(folder) / "metrics.json").stat().st_size
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2

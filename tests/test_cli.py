@@ -254,7 +254,9 @@ def whole_run(corpus, tmp_path_factory):
     return train(quick_settings(corpus, tmp_path_factory.mktemp("whole"), *LONG))
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
 def test_a_signal_saves_the_state_and_resume_ends_as_if_nothing_had_been(
     corpus, whole_run, tmp_path, lalia, number, code
 ):

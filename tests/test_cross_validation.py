@@ -1,6 +1,7 @@
 """All folds of a run, nested, from settings to pooled numbers."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -117,7 +118,21 @@ def test_numbers_are_of_all_folds_pooled_of_each_and_of_their_mean(run):
     assert set(tree["baselines"]) >= {"majority", "mean", "duration", "acoustic"}
     rated = int(rows["rating"].notna().sum())
     assert tree["baselines"]["duration"]["recording"]["traits"]["breathy"]["auc"]["n"] == rated
-    assert "Checklists" in (run / "report.html").read_text()
+
+
+def test_the_report_shows_the_mean_over_folds_and_each_of_them(run):
+    html = (run / "report.html").read_text()
+    section = html[html.index('<section id="result"') :].split("</section>")[0]
+    mean = read_json(run / "metrics.json")["test"]["over_folds"]["recording"]["macro"]["mae"]
+    rows = dict(re.findall(r'<th scope="row">(mean over folds|fold \d)</th>(.*?)</tr>', section, flags=re.DOTALL)[::-1])
+    assert f"<td>{mean['value']:.2f}<span" in rows["mean over folds"]
+    for number, fold in enumerate(read_json(run / "manifest.json")["folds"], 1):
+        tested = read_predictions(run).query(f"fold == {number}")["recording"].nunique()
+        assert rows[f"fold {number}"].startswith(f"<td>{tested}</td>")
+        assert f"<td>{fold['best_epoch']}</td>" in rows[f"fold {number}"]
+        assert f"{fold['chosen']['model.layers']}" in rows[f"fold {number}"]
+    facts = pd.read_csv(run / "checklist.csv", dtype=str)["value"].dropna()
+    assert not facts.str.contains("epoch None|train 0 recordings", regex=True).any()
 
 
 def test_what_is_finished_is_not_trained_again(run, settings, tmp_path):

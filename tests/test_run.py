@@ -260,7 +260,8 @@ def test_new_recordings_are_rated_one_row_per_recording_and_trait(run, corpus, t
         assert row.score == pytest.approx(predicted[("S001_1", row.trait)], abs=1e-5)
 
 
-ADAPTED = ["{kind: lora, rank: 2}", "{kind: ia3}", "{kind: adalora, rank: 1, start_rank: 2}", "soft_prompt", "half"]
+ADAPTED = ["{kind: lora, rank: 2}", "{kind: adalora, rank: 1, start_rank: 2}", "soft_prompt"]
+ADAPTED += [pytest.param(adapt, marks=pytest.mark.slow) for adapt in ("{kind: ia3}", "half")]
 
 
 @pytest.mark.parametrize("adapt", ADAPTED)
@@ -296,7 +297,9 @@ def test_every_head_runs_from_settings_to_report(own_corpus, tmp_path, head):
     assert (folder / "report.html").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("pooling", ["statistics", "attentive_statistics", "{kind: attention, heads: 2}"])
+@pytest.mark.parametrize(
+    "pooling", ["attentive_statistics", pytest.param("{kind: attention, heads: 2}", marks=pytest.mark.slow)]
+)
 def test_grouped_heads_on_several_depths_run_from_settings_to_report(own_corpus, tmp_path, pooling):
     groups = f"{{voice: [{TRAITS[0]}], articulation: [{TRAITS[1]}]}}"
     head = f"model.head={{hidden: [8], groups: {groups}, transformer: {{heads: 2, hidden: 16}}}}"

@@ -121,7 +121,9 @@ def test_every_file_is_decoded_once(corpus, monkeypatch):
     import lalia.data.audio
 
     decoded, before = [], lalia.data.audio.decode
-    monkeypatch.setattr(lalia.data.audio, "decode", lambda path: decoded.append(path.name) or before(path))
+    monkeypatch.setattr(
+        lalia.data.audio, "decode", lambda path, limits: decoded.append(path.name) or before(path, limits)
+    )
     audit(corpus)
     assert len(decoded) == len(set(decoded)) == 2 * SPEAKERS
 

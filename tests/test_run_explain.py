@@ -89,7 +89,7 @@ def test_the_page_shows_what_was_learned(run):
     assert ("a", "href", "#learned") in page.attributes
     # two of the encoder, one of each trait's edits, three of each recording
     assert section.count("<svg") == 2 + len(TRAITS) + 3 * len(IDS)
-    assert "<script" not in html
+    assert "<script" not in section
     assert not re.search(r"(?:src|href)=\"(?!#|data:image/png;base64,)", html)
     assert f"pauses cut to 0.12 s (in 0 of {len(IDS)})" in section
     for name in IDS:
@@ -99,9 +99,11 @@ def test_the_page_shows_what_was_learned(run):
     assert write_report(run).read_text() == html
 
 
-def test_the_page_of_a_run_that_was_not_explained_has_no_such_section(run, tmp_path):
-    folder = make_finished_run(tmp_path / "plain")
-    assert 'id="learned"' not in write_report(folder).read_text()
+def test_the_page_of_a_run_that_was_not_explained_shows_depths_of_the_encoder_alone(run, tmp_path):
+    html = write_report(make_finished_run(tmp_path / "plain")).read_text()
+    section = html[html.index('<section id="learned"') :].split("</section>")[0]
+    assert re.findall("<h3>(.*?)</h3>", section) == ["Depths of the encoder"]
+    assert "What the scores depend on" not in html
 
 
 def test_a_damaged_file_is_named(run):

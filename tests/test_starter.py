@@ -58,3 +58,12 @@ def test_existing_settings_are_not_replaced_unasked(folder):
 def test_a_folder_without_a_table_is_refused(tmp_path):
     with pytest.raises(TableError, match=r"needs one table named metadata.csv .* found no table at all"):
         write_starter(tmp_path)
+
+
+def test_a_folder_of_another_tool_is_its_own_table(tmp_path):
+    (tmp_path / "wav.scp").write_text("u1 u1.wav\nu2 u2.wav\nu3 u3.wav\n")
+    (tmp_path / "utt2spk").write_text("u1 a\nu2 b\nu3 b\n")
+    (tmp_path / "breathy").write_text("u1 1\nu2 2\nu3 3\n")
+    data = load_config(write_starter(tmp_path)).data
+    assert data.metadata == data.audio_dir == str(tmp_path)
+    assert (data.columns.recording, data.columns.speaker, data.traits) == ("recording", "speaker", ("breathy",))

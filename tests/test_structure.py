@@ -23,6 +23,7 @@ ORDER = [
     "safe_text",
     "files",
     "csv_files",
+    "places",
     "settings",
     "inherited",
     "config",

@@ -34,6 +34,15 @@ class CacheAction(StrEnum):
     CLEAR = "clear"
 
 
+class OutputFormat(StrEnum):
+    """What ``lalia predict`` writes."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+    AUDFORMAT = "audformat"
+
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -41,6 +50,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Fine-tune speech foundation models to rate perceptual traits of clinical speech.",
 )
+
+COPIES = {"audio": "recordings copied or cut out of data sets"}
+"""Folders of the user's cache beside the activations, and what is in them."""
 
 Config = Annotated[Path, typer.Argument(help="The settings of the run, a YAML file.", metavar="RUN.yaml")]
 Overrides = Annotated[
@@ -199,8 +211,13 @@ def report(
 @app.command()
 def predict(
     run: Annotated[Path, typer.Argument(help="The folder of a run, or of a saved rater.", metavar="RUN")],
-    audio: Annotated[list[Path], typer.Argument(help="Audio files, folders, or tables with a column of paths.")],
-    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("predictions.csv"),
+    audio: Annotated[list[str], typer.Argument(help="Audio files, folders, or tables with a column of paths.")],
+    out: Annotated[Path, typer.Option(help="The file to write, or for audformat the folder.")] = Path(
+        "predictions.csv"
+    ),
+    form: Annotated[
+        OutputFormat | None, typer.Option("--format", help="Of the output; else by its extension, csv for any other.")
+    ] = None,
     column: Annotated[str | None, typer.Option(help="The column of paths in a table.")] = None,
     limit: Annotated[
         list[str] | None, typer.Option(help="A limit of audio.limits, such as max_seconds=20000.", metavar="KEY=VALUE")
@@ -215,7 +232,9 @@ def predict(
     limits = read_limits(limit or [])
     recordings = find_recordings(audio, path_column=column)
     with show_progress() as progress:
-        problems = predict_files(run, recordings, out, limits=limits, progress=progress)
+        problems = predict_files(
+            run, recordings, out, format=form.value if form else None, limits=limits, progress=progress
+        )
     for recording, problem in problems.items():
         _say(f"Not rated: {recording!r}: {problem}", to_stderr=True)
     _say(f"Wrote {out}: {len(recordings) - len(problems)} recordings")
@@ -362,11 +381,13 @@ def cache(
     action: Annotated[CacheAction, typer.Argument(help="show or clear.")] = CacheAction.SHOW,
     folder: Annotated[Path | None, typer.Option("--dir", help="The folder, where cache.dir names one.")] = None,
 ) -> None:
-    """Show or clear the activations of frozen encoders that are kept for the next run."""
+    """Show or clear what is kept for the next run: activations of frozen encoders, copies of audio out of data sets."""
     from datetime import datetime
 
     from lalia.training.cache import ActivationStore, cache_folder
 
+    if folder is None:
+        _show_or_clear_copies(action)
     place = cache_folder(folder)
     if not place.is_dir():
         _say(f"{place}: nothing is kept there.")
@@ -380,6 +401,18 @@ def cache(
     _say(f"{place}: {found.entries} entries, {_gigabytes(found.size_bytes)}")
     if found.oldest_use is not None:
         _say(f"The first to go was last used on {datetime.fromtimestamp(found.oldest_use):%Y-%m-%d %H:%M}.")
+
+
+def _show_or_clear_copies(action: CacheAction) -> None:
+    from lalia.data.user_cache import clear_cache, measure_cache, user_cache
+
+    for name, what in COPIES.items():
+        files, size = measure_cache(name)
+        if files and action is CacheAction.CLEAR:
+            clear_cache(name)
+        if files:
+            verb = "deleted " if action is CacheAction.CLEAR else ""
+            _say(f"{user_cache(name)}: {verb}{files} {what}, {_gigabytes(size)}")
 
 
 def _show_differences(table: "pd.DataFrame") -> None:

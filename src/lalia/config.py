@@ -22,6 +22,7 @@ from lalia.errors import ConfigError, list_some, nearest_choice, printable, sugg
 from lalia.files import write_text
 from lalia.inherited import inherit_settings
 from lalia.limits import Limits
+from lalia.places import is_url, redact, why_no_place
 from lalia.settings import RunSettings
 from lalia.settings.data import LimitSettings
 from lalia.settings.sweep import SweepSettings
@@ -67,6 +68,9 @@ _PATH_KEYS = (
     ("cache", "dir"),
 )
 
+# those that may be URLs; what lalia writes to as well, not all stores take
+_URL_KEYS = {"data.metadata": ("s3", "gs", "hf", "memory"), "data.audio_dir": ("s3", "gs", "hf", "memory")}
+
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunSettings:
     """Read the settings of a run from YAML and apply overrides.
@@ -86,7 +90,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunSettings:
         _apply_override(values, override)
     inherit_settings(values)
     if isinstance(values.setdefault("runs", "runs"), str):
-        values["runs"] = _absolute(values["runs"], Path.cwd())
+        values["runs"] = _locate("runs", values["runs"], Path.cwd())
     settings = _validate(values, path.name, RunSettings)
     for chosen in combinations(settings.choose.grid):
         with_values(settings, chosen)
@@ -188,7 +192,7 @@ def identity_json(settings: RunSettings) -> str:
         values.pop(key)
     for key in ("dir", "max_gb"):
         values["cache"].pop(key)
-    for key in ("metadata", "audio_dir"):
+    for key in ("metadata", "format", "audio_dir"):
         values["data"].pop(key)
     # limits only refuse recordings, and those that are left count by their content
     values["audio"].pop("limits")
@@ -268,7 +272,7 @@ def _resolve_paths(values: dict[str, Any], folder: Path) -> None:
         for key in keys[:-1]:
             holder = holder.get(key) if isinstance(holder, dict) else None
         if isinstance(holder, dict) and isinstance(holder.get(keys[-1]), str):
-            holder[keys[-1]] = _absolute(holder[keys[-1]], folder)
+            holder[keys[-1]] = _locate(".".join(keys), holder[keys[-1]], folder)
     model = values.get("model")
     encoder = model.get("encoder") if isinstance(model, dict) else None
     # an encoder is a folder only where that folder is: anything else is an id of the hub
@@ -296,8 +300,20 @@ def _resolve_value(keys: Sequence[str], value: Any, folder: Path) -> Any:
     return nested
 
 
+def _locate(key: str, place: str, folder: Path) -> str:
+    """Return the absolute path of a setting, or its URL where it may have one."""
+    if not is_url(place):
+        return _absolute(place, folder)
+    problem = why_no_place(place)
+    if not problem and place.partition("://")[0] not in _URL_KEYS.get(key, ()):
+        problem = "is a URL, and this setting takes none of its kind: give a local path"
+    if problem:
+        raise ConfigError(f"{key}: '{redact(place)}' {problem}.")
+    return place
+
+
 def _absolute(place: str, folder: Path) -> str:
-    if "://" in place:
+    if is_url(place):
         return place
     try:
         return str((folder / Path(place).expanduser()).absolute().resolve())

@@ -184,9 +184,15 @@ def _write_folds(
             }
             for trait in prepared.table.traits
         },
-        "warnings": list(
-            dict.fromkeys([*prepared.warnings, *(each for one in manifests.values() for each in one["warnings"])])
-        ),
+        "warnings": [
+            *prepared.warnings,
+            *(
+                f"fold {fold}: {warning}"
+                for fold, manifest in manifests.items()
+                for warning in manifest["warnings"]
+                if warning not in prepared.warnings
+            ),
+        ],
     }
 
 

@@ -11,6 +11,7 @@
     │   ├── EmptyRecordingError           only padding reached the pooling
     │   └── RaterError                    a saved rater that cannot be read
     ├── TrainingError (RuntimeError)      training that cannot go on
+    ├── StorageError (OSError)            files at a URL that cannot be read or written
     ├── RunError (OSError)                a run folder that cannot be used as asked
     ├── VersionError (ImportError)        a library that is too old
     ├── CacheError (OSError)              a cache folder that cannot be used
@@ -68,6 +69,10 @@ class RaterError(ModelError):
 
 class TrainingError(LaliaError, RuntimeError):
     """Training that cannot go on."""
+
+
+class StorageError(LaliaError, OSError):
+    """Files at a URL that cannot be read or written."""
 
 
 class RunError(LaliaError, OSError):

@@ -121,7 +121,8 @@ def split_recordings(settings: RunSettings) -> Split:
 
 def _read_table(settings: RunSettings) -> RecordingTable:
     part_column = settings.split.column if isinstance(settings.split, ColumnSplit) else None
-    return read_table(settings.data, part_column=part_column, seed=settings.seed)
+    limits = settings.audio.limits.build()
+    return read_table(settings.data, part_column=part_column, seed=settings.seed, limits=limits)
 
 
 def add_audio(

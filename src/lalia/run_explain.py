@@ -12,6 +12,7 @@ from lalia.build import build_base, load_rater
 from lalia.csv_files import read_csv
 from lalia.data.audio import load_waveform
 from lalia.data.decoding import Waveform
+from lalia.data.storage import local_file
 from lalia.data.table import read_table
 from lalia.errors import EncoderError, ModelError, RunError
 from lalia.evaluation.explain.edited import compare_edits
@@ -116,7 +117,7 @@ class _Waveforms:
         if recording not in self._loaded:
             if recording not in self.paths:
                 raise RunError(f"The table of the run has no recording '{recording}' any more. Train a new run.")
-            path = Path(self.paths[recording])
+            path = local_file(self.paths[recording])
             waveform = load_waveform(path, self.preprocessing)
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,11 +8,14 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from lalia.data.formats.folder_table import PLACE_COLUMN
+from lalia.data.formats.recognise import open_source, recognise_other
 from lalia.data.inputs import TABLE_EXTENSIONS
 from lalia.data.layout import AUDIO_EXTENSIONS, is_audio
 from lalia.data.table import read_cells
 from lalia.errors import RunError, TableError
 from lalia.files import write_text
+from lalia.settings import DataSettings
 
 RECORDING_NAMES = ("recording", "id", "recording_id", "utt", "utterance", "file", "filename", "path", "audio")
 SPEAKER_NAMES = ("speaker", "speaker_id", "participant", "participant_id", "subject", "subject_id", "patient")
@@ -42,22 +45,28 @@ class Guess:
 def write_starter(folder: str | Path, *, overwrite: bool = False) -> Path:
     """Write ``run.yaml`` beside the metadata table of a folder, with guesses to check.
 
+    A folder that another tool wrote (docs/data_formats.md) is its own table.
+
     Raises:
         TableError: if the folder has no metadata table, or several.
         RunError: if ``run.yaml`` exists already.
     """
     folder = Path(folder)
-    metadata = _find_metadata(folder)
+    metadata = folder if folder.is_dir() and recognise_other(folder) else _find_metadata(folder)
     target = folder / "run.yaml"
     if target.exists() and not overwrite:
         raise RunError(f"'{target}' exists already. Give --overwrite to write it anew.")
-    write_text(target, _render(metadata.name, guess_settings(metadata)))
+    named = "." if metadata == folder else metadata.name
+    write_text(target, _render(named, guess_settings(metadata)))
     return target
 
 
 def guess_settings(metadata: Path) -> Guess:
     """Guess what the columns of a table are, from their names and cells."""
-    cells = read_cells(metadata)
+    if metadata.is_dir():
+        cells = open_source(DataSettings(metadata=str(metadata))).cells.drop(columns=PLACE_COLUMN)
+    else:
+        cells = read_cells(metadata)
     names = [str(name) for name in cells]
     recording = _first_named(names, RECORDING_NAMES) or names[0]
     speaker = _first_named(names, SPEAKER_NAMES) or "speaker"
@@ -72,7 +81,10 @@ def guess_settings(metadata: Path) -> Guess:
     codes = sorted(set[float]().union(*rated.values()))
     lowest = next((code for code in codes if code >= 0), 0.0)
     levels = tuple(float(level) for level in range(int(lowest), int(codes[-1]) + 1)) if codes else ()
-    layout, audio_dir, extension = _find_audio(metadata.parent, cells[recording])
+    if metadata.is_dir():
+        layout, audio_dir, extension = "path", ".", "wav"
+    else:
+        layout, audio_dir, extension = _find_audio(metadata.parent, cells[recording])
     return Guess(
         recording, speaker, date, task, covariates, traits, "{trait}_r{rater}" if matches else None,
         levels if len(levels) > 1 else (1, 2, 3, 4),

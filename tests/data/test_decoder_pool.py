@@ -185,7 +185,7 @@ def test_reading_ahead_names_a_recording_that_crashes_and_goes_on_elsewhere(tmp_
 
 
 SCRIPT = """
-import os, sys, threading, time
+import os, signal, sys, threading, time
 from pathlib import Path
 from faulty_decoder import PROGRAM
 from lalia.data.decoder_pool import DecoderPool
@@ -196,8 +196,10 @@ threading.Thread(target=lambda: pool.decode(sys.argv[2], Limits()), daemon=True)
 while not pool._busy:
     time.sleep(0.01)
 time.sleep(0.3)
-print("busy", flush=True)
+# a shell starts what it runs in the background with Ctrl-C ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
+    print("busy", flush=True)
     time.sleep(600)
 except KeyboardInterrupt:
     print(len(pool.decode(sys.argv[1], Limits()).waveform), flush=True)

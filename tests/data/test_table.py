@@ -273,9 +273,11 @@ def test_the_rows_of_a_recording_must_agree_in_a_long_table(tmp_path: Path) -> N
         read(tmp_path, text, audio="a1", raters={"column": "rater"}, traits=[], covariates=["age"])
 
 
-def test_a_url_is_refused_with_what_to_do() -> None:
-    with pytest.raises(DataError, match=r"'s3://bucket/m\.csv' is a URL, .* Copy it"):
-        read_table(settings(Path("x")).model_copy(update={"metadata": "s3://bucket/m.csv"}))
+def test_a_url_of_an_unknown_store_is_refused_with_those_that_are_known() -> None:
+    with pytest.raises(
+        DataError, match=r"'ftp://host/m\.csv' is of a kind that is not read; those .* s3://bucket/folder"
+    ):
+        read_table(settings(Path("x")).model_copy(update={"metadata": "ftp://host/m.csv"}))
 
 
 def test_an_excluded_recording_may_stand_twice(tmp_path: Path) -> None:

@@ -64,7 +64,9 @@ def test_the_values_are_those_of_each_model_by_itself():
     np.testing.assert_allclose(swapped["difference"], -found["difference"])
 
 
-@pytest.mark.parametrize("metrics", [SPEARMAN, AUC], ids=["spearman", "auc"])
+@pytest.mark.parametrize(
+    "metrics", [pytest.param(SPEARMAN, id="spearman", marks=pytest.mark.slow), pytest.param(AUC, id="auc")]
+)
 def test_equally_good_models_are_told_apart_in_five_of_a_hundred(metrics):
     p, covered = [], []
     for seed in range(200):

@@ -123,7 +123,7 @@ def corpus(tmp_path_factory):
     return write_toy_corpus(tmp_path_factory.mktemp("corpus"), speakers=16)
 
 
-@pytest.mark.parametrize("kind", ["ordinal", "regression"])
+@pytest.mark.parametrize("kind", ["ordinal", pytest.param("regression", marks=pytest.mark.slow)])
 def test_a_run_decides_on_its_validation_part_and_its_rater_decides_alike(corpus, tmp_path, kind):
     decisions = "decisions={calibration: platt, abstain: {kind: entropy, coverage: 0.6}}"
     run = train(quick_settings(corpus, tmp_path / "runs", ALL_TRAITS, decisions, f"model.head={kind}"))

@@ -88,6 +88,7 @@ def test_killed_five_times_in_an_epoch_a_training_resumes_to_the_same_weights(pr
     resume(processes, tmp_path, case, expected(case))
 
 
+@pytest.mark.faults
 @CASE
 def test_killed_at_the_end_of_an_epoch_a_training_resumes_to_the_same_weights(processes, expected, tmp_path, case):
     for name, fault in {"before its save": {"kill_at_end_of_epoch": 2}, "after it": {"kill_before_epoch": 3}}.items():

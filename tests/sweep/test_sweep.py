@@ -83,7 +83,7 @@ def test_settings_are_ranked_and_the_winner_is_a_rater(swept, home, tmp_path):
         assert outcome.exit_code == 0, outcome.output
     assert (tmp_path / "0.csv").read_text() == (tmp_path / "1.csv").read_text()
     page = (swept.folder / "report.html").read_text()
-    assert "Settings against seeds" in page and "model.pooling.kind" in page and "<script" not in page
+    assert "Settings against seeds" in page and "pooling attention" in page and "<script" not in page
 
 
 def test_what_is_finished_is_not_trained_again_and_a_changed_grid_runs_what_is_new(swept, home, tmp_path):

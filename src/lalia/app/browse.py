@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from lalia.data.storage import local_file
 from lalia.data.table import read_table
-from lalia.errors import LaliaError
+from lalia.errors import LaliaError, StorageError
 from lalia.report.contents import Contents, read_contents
 
 MOST_ROWS = 200
@@ -38,7 +39,10 @@ class Browser:
         """Return the file of a row's recording, None where it is not there or there is no such row."""
         if not 0 <= row < len(self._recordings):
             return None
-        path = Path(self._paths.get(self._recordings[row], ""))
+        try:
+            path = local_file(self._paths.get(self._recordings[row], ""))
+        except StorageError:
+            return None
         return path if path.is_file() else None
 
     def scores(self, row: int) -> pd.DataFrame:

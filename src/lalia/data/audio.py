@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from lalia.data.decoder_pool import MOST_DECODERS
 from lalia.data.decoding import Decoded, Waveform, decode, naming
+from lalia.data.storage import fetching_ahead, local_file, why_no_object
+from lalia.errors import StorageError
 from lalia.limits import Limits, UnusableFile
 
 SHORTEST_WINDOW_SECONDS = 1.0
@@ -69,30 +71,37 @@ def read_audio(path: str | Path, limits: Limits = Limits()) -> tuple[Waveform, i
     installed, the sound of M4A, MP4, WebM, AMR, WMA, ... Decoding happens in another process.
 
     Args:
-        path: of the file.
+        path: of the file, or its URL.
         limits: what it may be.
 
     Raises:
+        StorageError: if what is at a URL cannot be read.
         AudioError: if the file is missing, no file, cannot be decoded, is shorter than its header says (formats that
             state their length exactly, by more than 50 ms), holds no samples or samples that are not finite numbers,
             is beyond a limit, or ends the process that decodes it.
     """
     with naming(path):
-        decoded = decode(Path(path), limits)
+        decoded = decode(local_file(path), limits)
     return decoded.waveform, decoded.rate_hz
 
 
-def load_waveform(path: str | Path, preprocessing: Preprocessing) -> Waveform:
+def load_waveform(path: str | Path, preprocessing: Preprocessing, sha256: str | None = None) -> Waveform:
     """Return a recording as the encoder takes it: mono, at ``preprocessing.rate_hz``, trimmed, shape (samples,).
 
     Trimming compares frames of 25 ms (every 10 ms) with the loudest of them, and cuts only before the first and after
     the last that is loud enough. The level is left as it is: normalisation belongs to the encoder.
 
+    Args:
+        path: of the file, or its URL.
+        preprocessing: what is done to it.
+        sha256: of the content that a URL's object must have, as it was scanned; None takes what is there.
+
     Raises:
         AudioError: as ``read_audio``, or if nothing is left after trimming.
+        StorageError: if what is at a URL cannot be read.
     """
     with naming(path):
-        return _prepare(decode(Path(path), preprocessing.limits), preprocessing)
+        return _prepare(decode(local_file(path, sha256), preprocessing.limits), preprocessing)
 
 
 def load_windows(path: str | Path, preprocessing: Preprocessing) -> list[Waveform]:
@@ -154,18 +163,22 @@ def scan_recordings(
         25 ms frames (every 10 ms) after trimming that are more than 40 dB below the loudest one, 1 for digital
         silence; ``sha256`` of the file's bytes; ``problem``, empty or what is wrong, worded to follow the name. What
         could not be measured is missing.
+
+    Raises:
+        StorageError: if a store does not answer.
     """
 
     def measure(path: str) -> dict[str, object]:
-        return _measure(Path(path), preprocessing, min_seconds, describe)
+        return _measure(path, preprocessing, min_seconds, describe)
 
     rows = []
     executor = ThreadPoolExecutor(workers or MOST_DECODERS)
     try:
-        for row in executor.map(measure, recordings["path"]):
-            rows.append(row)
-            if progress is not None:
-                progress()
+        with fetching_ahead(recordings["path"]):
+            for row in executor.map(measure, recordings["path"]):
+                rows.append(row)
+                if progress is not None:
+                    progress()
     finally:
         executor.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the files that are left
     columns = {
@@ -220,13 +233,14 @@ def frame_levels(waveform: Waveform, rate_hz: int) -> tuple[NDArray[np.float64],
 
 
 def _measure(
-    path: Path,
+    place: str,
     preprocessing: Preprocessing,
     min_seconds: float,
     describe: Callable[[Decoded], Mapping[str, object]] | None,
 ) -> dict[str, object]:
     row: dict[str, object] = {"problem": "", "sha256": ""}
     try:
+        path = local_file(place)
         decoded = decode(path, preprocessing.limits)
         row["file_seconds"] = len(decoded.waveform) / decoded.rate_hz
         row["rate_hz"] = decoded.rate_hz
@@ -237,6 +251,12 @@ def _measure(
         waveform = _prepare(decoded, preprocessing)
     except UnusableFile as error:
         return row | {"problem": error.problem}
+    except StorageError as error:
+        # that a store does not answer says nothing about the recording
+        problem = why_no_object(error)
+        if problem is None:
+            raise
+        return row | {"problem": problem}
     except OSError as error:
         return row | {"problem": f"cannot be read ({error.strerror})"}
     levels, _, _ = frame_levels(waveform, preprocessing.rate_hz)

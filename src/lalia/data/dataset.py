@@ -171,7 +171,8 @@ class RecordingDataset(Dataset[Item]):
     def _load(self, row: int) -> Waveform:
         note_recording(row)
         try:
-            return load_waveform(self._paths[row], self.preprocessing)
+            sha256 = None if self.sha256 is None else self.sha256[row]
+            return load_waveform(self._paths[row], self.preprocessing, sha256)
         except AudioError as error:
             raise AudioError(f"Recording '{self.recordings[row]}': {error}") from error
 

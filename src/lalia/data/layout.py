@@ -67,13 +67,14 @@ def find_audio(rows: pd.DataFrame, places: Iterable[str], folder: Path, data: Da
             reasons[recording] = why_no_file(paths[-1])
     problems = []
     if unsafe:
-        problems.append(_refuse_unsafe(unsafe, data.layout))
+        problems.append(refuse_unsafe(unsafe, data.layout))
     if missing and data.unreadable == "stop":
-        problems.append(_refuse_missing(missing, len(rows), folder, unnamed))
+        problems.append(refuse_missing(missing, len(rows), folder, unnamed))
     return AudioFiles(tuple(paths), reasons, (note,) if unnamed else (), tuple(problems))
 
 
-def _refuse_unsafe(unsafe: Sequence[str], layout: str) -> str:
+def refuse_unsafe(unsafe: Sequence[str], layout: str) -> str:
+    """Say which ids or paths do not lie inside the folder, and what to do."""
     if any(each.endswith("by a link") for each in unsafe):
         return (
             f"paths that do not lie inside data.audio_dir: {list_some(unsafe)}. "
@@ -85,7 +86,8 @@ def _refuse_unsafe(unsafe: Sequence[str], layout: str) -> str:
     return f"recording ids that cannot be names of files: {list_some(unsafe)}. {hint}"
 
 
-def _refuse_missing(missing: Mapping[str, str], n_recordings: int, folder: Path, unnamed: Sequence[str]) -> str:
+def refuse_missing(missing: Mapping[str, str], n_recordings: int, folder: str | Path, unnamed: Sequence[str]) -> str:
+    """Say which recordings have no audio file, and what to do."""
     shown = [f"'{recording}': {inside or 'no path'}" for recording, inside in missing.items()]
     file_of = {name.lower(): name for name in unnamed}
     nearest = nearest_choice(next(iter(missing.values())).lower(), file_of)
@@ -122,7 +124,7 @@ def find_unnamed(folder: Path, named: Collection[str], data: DataSettings) -> li
         data: layout and extension.
     """
     if data.layout == "flat":
-        found = [entry.name for entry in os.scandir(folder) if _has_extension(entry.name, {data.extension.lower()})]
+        found = [entry.name for entry in os.scandir(folder) if has_extension(entry.name, {data.extension.lower()})]
     elif data.layout == "structured":
         candidates = (relative_path(entry.name, data) for entry in os.scandir(folder) if entry.is_dir())
         found = [place for place in candidates if (folder / place).is_file()]
@@ -130,11 +132,12 @@ def find_unnamed(folder: Path, named: Collection[str], data: DataSettings) -> li
         found = []
         for parent, folders, files in os.walk(folder):
             folders[:] = [name for name in folders if not name.startswith(".")]
-            audio = (name for name in files if _has_extension(name, AUDIO_EXTENSIONS))
+            audio = (name for name in files if has_extension(name, AUDIO_EXTENSIONS))
             found += [os.path.relpath(os.path.join(parent, name), folder) for name in audio]  # noqa: PTH118
     return sorted(place for place in found if place not in named and not place.startswith("."))
 
 
-def _has_extension(name: str, extensions: Collection[str]) -> bool:
+def has_extension(name: str, extensions: Collection[str]) -> bool:
+    """Return whether a name ends in one of some extensions, in any case, and is not hidden."""
     stem, _, extension = name.rpartition(".")
     return stem != "" and not stem.startswith(".") and extension.lower() in extensions

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from lalia.errors import AudioError, LaliaError, list_some
+from lalia.errors import AudioError, LaliaError, StorageError, list_some
 from lalia.signals import ignore_stop_signals
 
 T = TypeVar("T")
@@ -78,7 +78,7 @@ def _read_in_processes(
     try:
         with naming_dead_workers():
             for batch in loader:
-                if isinstance(batch, AudioError):
+                if isinstance(batch, (AudioError, StorageError)):
                     raise batch
                 yield batch
     finally:
@@ -160,7 +160,7 @@ class _Reads(Dataset[Any]):
         self.at_work[worker.id] = torch.tensor([os.getpid(), number, _NONE])
         try:
             return self._read(self._batches[number])
-        except AudioError as error:
+        except (AudioError, StorageError) as error:
             return error
         finally:
             note_recording(None)

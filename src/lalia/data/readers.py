@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lalia.data.spreadsheets import read_sheet
-from lalia.data.storage import local_path
-from lalia.errors import TableError, list_some
+from lalia.data.storage import local_file, locate
+from lalia.errors import StorageError, TableError, list_some
+from lalia.places import name_of
 
 
 def read_cells(path: str | Path) -> pd.DataFrame:
@@ -28,8 +29,8 @@ def read_cells(path: str | Path) -> pd.DataFrame:
 
     Args:
         path: a csv (comma, semicolon or tab, whichever the header shows), tsv, json, jsonl, parquet, xlsx, xls or ods
-            file; text is UTF-8, or UTF-16 that starts with its byte order mark. What is read of a workbook,
-            ``lalia.data.spreadsheets`` says.
+            file, or the URL of one; text is UTF-8, or UTF-16 that starts with its byte order mark. What
+            is read of a workbook, ``lalia.data.spreadsheets`` says.
 
     Returns:
         One column of text per column; an empty cell is ``""``. The index ``row`` counts as a spreadsheet does: the
@@ -46,18 +47,22 @@ def read_cells(path: str | Path) -> pd.DataFrame:
         >>> read_cells(path).loc[2].to_dict()
         {'id': '007', 'age': 'NA'}
     """
-    path = local_path(path)
-    reader = _READERS.get(path.suffix.lower())
+    path = locate(path)
+    name = name_of(path)
+    suffix = Path(name).suffix
+    reader = _READERS.get(suffix.lower())
     if reader is None:
         known = ", ".join(kind.lstrip(".") for kind in _READERS)
-        raise TableError(f"{path.name}: the extension '{path.suffix}' is not that of a table. Use one of {known}.")
+        raise TableError(f"{name}: the extension '{suffix}' is not that of a table. Use one of {known}.")
     try:
-        content = path.read_bytes()
+        content = local_file(path).read_bytes()
+    except StorageError:
+        raise
     except OSError as cause:
         raise TableError(f"Cannot read the table '{path}': {cause.strerror or cause}.") from cause
     if not content.strip():
-        raise TableError(f"{path.name} is empty.")
-    return reader(path.name, content)
+        raise TableError(f"{name} is empty.")
+    return reader(name, content)
 
 
 def list_rows(rows: Sequence[int]) -> str:
@@ -131,7 +136,7 @@ def _read_jsonl(name: str, content: bytes) -> pd.DataFrame:
 def _read_parquet(name: str, content: bytes) -> pd.DataFrame:
     try:
         table = pq.ParquetFile(pa.BufferReader(content)).read()
-        columns = [_arrow_text(column) for column in table.columns]
+        columns = [arrow_text(column) for column in table.columns]
     except pa.ArrowNotImplementedError as cause:
         raise TableError(f"{name}: a column holds lists or records ({cause}). Leave it out.") from cause
     except (pa.ArrowException, OSError) as cause:
@@ -202,8 +207,8 @@ def _from_records(name: str, records: Sequence[Any]) -> pd.DataFrame:
     return _frame(name, header, rows, range(2, len(rows) + 2))
 
 
-def _arrow_text(column: Any) -> list[str | None]:
-    """Cast an Arrow column to text."""
+def arrow_text(column: Any) -> list[str | None]:
+    """Return the cells of an Arrow column as text, None where there is none."""
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_nan(column), None, column)
     elif pa.types.is_timestamp(column.type):

@@ -10,12 +10,12 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from lalia.data.flow import Flow, FlowStep
-from lalia.data.layout import find_audio
+from lalia.data.formats.recognise import open_source
 from lalia.data.ratings import combine_ratings, find_ratings, read_ratings
 from lalia.data.readers import read_cells
 from lalia.data.recordings import read_rows, select_rows
-from lalia.data.storage import local_path
 from lalia.errors import TableError
+from lalia.limits import Limits
 from lalia.scale import Scale
 from lalia.settings import DataSettings
 
@@ -27,8 +27,9 @@ class RecordingTable:
     """Recordings with their speakers, audio files, covariates and ratings.
 
     Args:
-        recordings: a row per recording, sorted by id: recording, speaker, path (absolute), date and task (None where
-            absent), the covariates under their names (text, None where empty), and given_part where it was asked for.
+        recordings: a row per recording, sorted by id: recording, speaker, path (absolute, or a URL), date and task
+            (None where absent), the covariates under their names (text, None where empty), and given_part where it was
+            asked for.
         ratings: the raters combined: a float column per trait, NaN where nobody rated; rows as in ``recordings``.
         rater_ratings: each rating of each rater: recording, rater (``""`` for a single unnamed one), trait, rating;
             of a rater's repeated ratings the first.
@@ -141,7 +142,13 @@ class RecordingTable:
         return [known, self.rater_ratings[["recording", "rater", "trait", "rating"]], *repeats]
 
 
-def read_table(data: DataSettings, *, part_column: str | None = None, seed: int = 0) -> RecordingTable:
+def read_table(
+    data: DataSettings,
+    *,
+    part_column: str | None = None,
+    seed: int = 0,
+    limits: Limits = Limits(),  # noqa: B008
+) -> RecordingTable:
     """Read the metadata and check it against the settings and the folder of the recordings.
 
     Recordings that ``data.tasks``, ``data.exclude`` and ``data.limit`` leave out are dropped before the rest is
@@ -151,25 +158,26 @@ def read_table(data: DataSettings, *, part_column: str | None = None, seed: int 
         data: where the table and the recordings are, and what the columns mean.
         part_column: the column of given parts; it comes back as ``given_part``.
         seed: chooses the speakers that ``data.limit`` keeps, the same ones on any order of the rows.
+        limits: of recordings that have to be decoded to cut what the table names out of them.
 
     Raises:
         TableError: lists every problem of the table, its ratings and the audio files at once.
-        DataError: if a place is a URL.
+        DataError: if a place is neither a path nor a URL of a store that is known.
+        StorageError: if what is at a URL cannot be read.
     """
-    path = local_path(data.metadata)
-    folder = local_path(data.audio_dir) if data.audio_dir is not None else path.parent
-    cells = read_cells(path)
+    source = open_source(data, limits)
+    cells, data = source.cells, source.data
     rows = read_rows(cells, data, part_column)
     if data.columns.recording not in cells:
-        raise TableError(_list_problems(path.name, rows.problems))
+        raise TableError(_list_problems(source.name, rows.problems))
     kept, flow, problems = select_rows(rows.frame, data, seed)
-    audio = find_audio(kept, rows.frame["path"], folder, data)
+    audio = source.find_audio(kept, rows.frame["path"])
     rated = find_ratings(cells, data, rows.taken)
     ratings, excluded, outside = read_ratings(rated.cells[rated.cells["recording"].isin(kept["recording"])], data.scale)
     problems = [*rows.problems, *problems, *audio.problems, *rated.problems, *outside]
     if problems:
         # a file that no row names may be the one that another row misses
-        raise TableError(_list_problems(path.name, [*problems, *audio.notes]))
+        raise TableError(_list_problems(source.name, [*problems, *audio.notes]))
 
     recordings = _finish(kept.assign(path=audio.paths), data)
     table = RecordingTable(
@@ -187,7 +195,9 @@ def read_table(data: DataSettings, *, part_column: str | None = None, seed: int 
         table = replace(table, rater_ratings=firsts, repeats=repeats)
     table = table.drop(audio.missing)
     if not len(table.recordings):
-        raise TableError(f"{path.name}: none of its recordings has an audio file in '{folder}'. Set data.audio_dir.")
+        raise TableError(
+            f"{source.name}: none of its recordings has an audio file in '{source.folder}'. Set data.audio_dir."
+        )
     unrated = int(table.ratings.isna().all(axis=1).sum())
     if unrated:
         note = f"recordings without any rating: {unrated}"

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from lalia.build import load_rater
 from lalia.config import load_config
-from lalia.csv_files import write_csv
 from lalia.data.audio import scan_recordings
 from lalia.data.dataset import BucketedBatches, RecordingDataset
 from lalia.data.table import Flow, RecordingTable
 from lalia.errors import AudioError, CacheError, ConfigError, list_some
 from lalia.evaluation.ensemble import average_scores, find_members
+from lalia.evaluation.prediction_files import PredictionFormat, write_predictions
 from lalia.evaluation.predictions import reach_column
 from lalia.limits import Limits
 from lalia.model.rater import SpeechRater
@@ -111,15 +111,17 @@ def predict_files(
     recordings: pd.DataFrame,
     out: str | Path,
     *,
+    format: PredictionFormat | None = None,
     limits: Limits = Limits(),  # noqa: B008
     progress: Progress | None = None,
 ) -> dict[str, str]:
-    """Rate recordings with a saved rater and write the scores as CSV.
+    """Rate recordings with a saved rater and write the scores.
 
     Args:
         run: the folder of a run, or of a saved rater; of all folds, the mean of their raters is written.
         recordings: columns ``recording`` and ``path``.
-        out: the file to write; it appears complete or not at all.
+        out: the file or folder to write; it appears complete or not at all.
+        format: of what is written; None goes by the name of ``out``.
         limits: what the files may be. Those of the run do not count: it may be a stranger's.
         progress: is told of each recording.
 
@@ -147,7 +149,7 @@ def predict_files(
         reader = _reader_of_run(member, rater)
         tables.append(predict(rater, usable, reader=reader, progress=progress, title="rating"))
     tables = [table[~table["recording"].isin(problems)].reset_index(drop=True) for table in tables]
-    write_csv(average_scores(tables, rater.scale), out)
+    write_predictions(average_scores(tables, rater.scale), out, format)
     return problems
 
 

@@ -15,6 +15,7 @@ import soxr
 from lalia.csv_files import read_csv
 from lalia.data.audio import read_audio
 from lalia.data.decoding import Waveform
+from lalia.data.storage import local_file
 from lalia.data.table import read_table
 from lalia.errors import DataError
 from lalia.report.contents import Contents
@@ -89,7 +90,7 @@ def _cut(rows: pd.DataFrame, recording: str, path: str | None, hashes: Mapping[s
     if path is None:
         return _clip(rows, recording, "", 0.0, "the recording is not where it was")
     try:
-        content = Path(path).read_bytes()
+        content = local_file(path).read_bytes()
         if recording in hashes and hashlib.sha256(content).hexdigest() != hashes[recording]:
             return _clip(rows, recording, "", 0.0, "the file is not the one that the run scored")
         source, seconds = encode_clip(*read_audio(path))

@@ -78,6 +78,11 @@ class Contents:
         return next((part for part in _PART_ORDER if part in scored and part in self.metrics), "test")
 
     @property
+    def folds(self) -> list[dict[str, Any]]:
+        """What the manifest tells of each fold of a run of all folds; none of another run."""
+        return list(self.manifest.get("folds") or [])
+
+    @property
     def sources(self) -> list[str]:
         """What ratings are compared with: the model, the baselines, the raters among themselves."""
         tree = self.metrics.get(self.part, {})

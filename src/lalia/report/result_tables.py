@@ -10,6 +10,7 @@ from lalia.report.tables import (
     Group,
     Row,
     Table,
+    format_interval,
     format_number,
     format_p,
     name_metric,
@@ -49,6 +50,43 @@ def build_chance(contents: Contents) -> Table:
         if trait in tree:
             rows.append(Row(trait, cells))
     columns = [text for metric in _CHANCE for text in (name_metric(metric), f"{name_metric(metric)} by chance", "p")]
+    return Table(columns, _one_group(rows), notes)
+
+
+def build_over_folds(contents: Contents) -> Table:
+    """Return the mean of each headline metric over folds, its standard deviation and range: a group per trait."""
+    tree = (contents.metrics.get(contents.part, {}).get("over_folds") or {}).get("recording") or {}
+    notes: list[str] = []
+    groups = []
+    for trait in (None, *contents.traits):
+        found = tree.get("macro") if trait is None else tree.get("traits", {}).get(trait)
+        if found:
+            metrics = [found.get(name) or {} for name in HEADLINE]
+            rows = [
+                Row("mean over folds", read_cells(found, HEADLINE, notes)),
+                Row("standard deviation", [Cell(_format_known(each.get("sd"))) for each in metrics]),
+                Row("lowest to highest", [Cell(format_interval(each, "lowest", "highest")) for each in metrics]),
+            ]
+            groups.append(Group(MEAN if trait is None else trait, rows))
+    return Table([name_metric(name) for name in HEADLINE], groups, notes)
+
+
+def build_folds(contents: Contents) -> Table:
+    """Return what each fold came to: whom it was tested on, its best epoch, what was chosen in it, its numbers."""
+    trees = contents.metrics.get(contents.part, {}).get("folds") or {}
+    notes: list[str] = []
+    rows = []
+    for fold in contents.folds:
+        macro = trees.get(str(fold["fold"]), {}).get("recording", {}).get("macro") or {}
+        tested = contents.predictions[contents.predictions["fold"].astype(int) == fold["fold"]]
+        counts = [Cell(str(tested[name].nunique())) for name in ("recording", "speaker")]
+        chosen = ", ".join(f"{key}: {value}" for key, value in fold["chosen"].items())
+        found = [Cell("–" if fold["best_epoch"] is None else str(fold["best_epoch"])), Cell(chosen)]
+        rows.append(Row(f"fold {fold['fold']}", [*counts, *found, *read_cells(macro, HEADLINE, notes)]))
+    columns = ["recordings", "speakers", "best epoch", "chosen", *map(name_metric, HEADLINE)]
+    if not any(fold["chosen"] for fold in contents.folds):
+        columns.remove("chosen")
+        rows = [Row(row.label, [*row.cells[:3], *row.cells[4:]]) for row in rows]
     return Table(columns, _one_group(rows), notes)
 
 
@@ -184,6 +222,10 @@ def build_compared(contents: Contents) -> Table:
         groups.setdefault(name, []).append(Row(f"{trait}, {name_metric(row['metric'])}", cells))
     columns = ["first run", "second run", "difference", "p", "p after Holm"]
     return Table(columns, [Group(name, rows) for name, rows in groups.items()], notes)
+
+
+def _format_known(value: float | None) -> str:
+    return "" if value is None else format_number(value)
 
 
 def _one_group(rows: list[Row]) -> list[Group]:

@@ -52,6 +52,8 @@ def describe(contents: Contents, pictures: Mapping[str, list[Picture]]) -> dict[
         "sections": [_describe_trait(contents, number, trait) for number, trait in enumerate(contents.traits)],
         "disagreements": contents.disagreements(MOST_DISAGREEMENTS).to_dict("records"),
         "pictures": pictures,
+        "over_folds": result_tables.build_over_folds(contents),
+        "folds": result_tables.build_folds(contents),
         "chance": result_tables.build_chance(contents),
         "reliability": result_tables.build_reliability(contents),
         "tasks": result_tables.build_tasks(contents),

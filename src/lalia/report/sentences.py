@@ -5,6 +5,7 @@ from pathlib import Path
 
 import yaml
 
+from lalia.places import is_url, name_of
 from lalia.report import tables
 from lalia.report.contents import Contents
 from lalia.settings import HeadSettings, RandomEncoder
@@ -118,4 +119,4 @@ def show_settings(contents: Contents) -> str:
 
 def _last_part(place: str) -> str:
     """Return the last part of an absolute path, anything else as it is: a folder may bear a person's name."""
-    return Path(place).name if Path(place).is_absolute() else place
+    return name_of(place) if is_url(place) or Path(place).is_absolute() else place

@@ -78,9 +78,12 @@ class DataSettings(Settings):
     """The recordings, their table and their ratings."""
 
     metadata: str
-    """The table: csv, tsv, json, jsonl, parquet, xlsx, xls or ods."""
+    """The table (csv, tsv, json, jsonl, parquet, xlsx, xls or ods), a path or a URL of s3, gs or hf; or a folder that
+    another tool wrote."""
+    format: Literal["auto", "table", "audiofolder", "datasets", "audformat", "kaldi"] = "auto"
+    """What ``metadata`` is, where that cannot be told from what lies in a folder: docs/data_formats.md."""
     audio_dir: str | None = None
-    """The folder of the recordings; null is the folder of the metadata."""
+    """The folder of the recordings, a path or a URL; null is the folder of the metadata."""
     layout: Literal["flat", "structured", "path"] = "flat"
     """flat: ``<audio_dir>/<id>.<extension>``; structured: ``<audio_dir>/<id>/waveform.<extension>``; path: a column."""
     extension: str = "wav"

@@ -44,7 +44,7 @@ def plot_main_effects(effects: pd.DataFrame, *, label: str) -> Figure:
         label: what the axis measures.
     """
     rows = effects.to_dict("records")
-    labels = [f"{row['key']} = {row['value']}" for row in rows]
+    labels = [f"{row['key']} {row['value']}" for row in rows]
     figure, axes = _begin(len(labels))
     keys = list(dict.fromkeys(effects["key"]))
     for place, row in enumerate(rows):

@@ -15,6 +15,7 @@ from lalia.report.svg import to_svg
 from lalia.report.tables import format_number
 from lalia.sweep.figures import plot_leaderboard, plot_main_effects
 from lalia.sweep.leaderboard import main_effects, spread_of
+from lalia.sweep.names import Names
 from lalia.sweep.result import SweepResult
 
 # more would make a figure of several pages
@@ -41,9 +42,14 @@ def write_page(result: SweepResult, metric: Metric) -> Path:
 def _describe(result: SweepResult, metric: Metric) -> dict[str, Any]:
     standings = result.standings
     shown = standings[:_MOST_LINES]
-    labels = [_say(one.varied) for one in shown]
+    names = Names(outcome.varied for outcome in result.outcomes)
+    labels = [names.say(one.varied) for one in shown]
     done = [(outcome, score) for outcome, score in zip(result.outcomes, result.scores, strict=True) if outcome.is_done]
     effects = main_effects([outcome for outcome, _ in done], [score for _, score in done])
+    effects["value"] = [
+        names.say_value(key, json.loads(value)) for key, value in zip(effects["key"], effects["value"], strict=True)
+    ]
+    effects["key"] = effects["key"].map(names.say_key)
     title = f"{metric.title}, mean over traits, validation part"
     spread = spread_of(standings)
     return {
@@ -52,10 +58,10 @@ def _describe(result: SweepResult, metric: Metric) -> dict[str, Any]:
         "metric": metric.title,
         "trials": len(result.outcomes),
         "settings": len(standings),
-        "failed": [{"values": _say(each.varied), "error": each.error} for each in result.failed],
+        "failed": [{"values": names.say(each.varied), "error": each.error} for each in result.failed],
         "rows": [
             {
-                "values": _say(one.varied),
+                "values": names.say(one.varied),
                 "mean": one.mean,
                 "low": one.low,
                 "high": one.high,
@@ -93,10 +99,6 @@ def _describe(result: SweepResult, metric: Metric) -> dict[str, Any]:
 
 def _draw(figure: Any, prefix: str, alternative: str) -> Markup:
     return Markup(to_svg(figure, prefix=prefix, alternative=alternative))
-
-
-def _say(values: Any) -> str:
-    return ", ".join(f"{key} = {json.dumps(value)}" for key, value in values.items()) or "the base run"
 
 
 def _number(value: float) -> str:

@@ -22,11 +22,12 @@ from lalia.settings import RunSettings
 from lalia.settings.sweep import SweepSettings
 from lalia.sweep.in_ray import run_in_ray
 from lalia.sweep.leaderboard import best_trial, find_metric, rank_settings, score_trial
+from lalia.sweep.names import Names
 from lalia.sweep.page import write_page
 from lalia.sweep.plan import Plan, plan_trials
 from lalia.sweep.result import SweepResult
 from lalia.sweep.search import Values, open_search
-from lalia.sweep.trials import Outcome, describe, run_trial, settings_of
+from lalia.sweep.trials import Outcome, run_trial, settings_of
 
 SWEEP_FILE = "sweep.json"
 
@@ -146,8 +147,9 @@ def _run_batch(
     if ray is not None:
         return run_in_ray(ray, base, plan, folder, settings.ray, progress)
     found = []
+    names = Names(trial.varied for trial in plan.trials)
     for number, trial in enumerate(plan.trials, start=1):
-        progress.say(f"Trial {number} of {len(plan.trials)}: {describe(trial.varied)}")
+        progress.say(f"Trial {number} of {len(plan.trials)}: {names.say(trial.varied)}")
         found.append(run_trial(base, trial.varied, folder, progress=progress, scans=scans))
         if found[-1].error:
             progress.say(f"It failed: {found[-1].error}")

@@ -2,9 +2,9 @@
 
 import math
 
+from lalia.sweep.names import Names
 from lalia.sweep.plan import Plan
 from lalia.sweep.result import SweepResult
-from lalia.sweep.trials import describe
 from lalia.terminal import show_table
 
 _MOST_ROWS = 15
@@ -26,17 +26,19 @@ def show_plan(plan: Plan) -> None:
     ]
     columns = ["", "encoder", "what is kept", "to compute", "takes", "about"]
     show_table(f"{len(plan.passes)} distinct passes through a frozen encoder", columns, rows)
-    trials = [(describe(one.varied), names.get(one.pass_key or "", "-"), _time(one.seconds)) for one in plan.trials]
+    said = Names(one.varied for one in plan.trials)
+    trials = [(said.say(one.varied), names.get(one.pass_key or "", "-"), _time(one.seconds)) for one in plan.trials]
     trials.append((f"all, one after another here, on {_time(plan.audio_seconds)} of audio", "", _time(plan.seconds)))
     show_table(f"{len(plan.trials)} trials, and passes", ["settings", "pass", "about"], trials)
 
 
 def show_standings(result: SweepResult, metric: str) -> None:
     """Show the best settings of a sweep, by their validation parts."""
+    names = Names(outcome.varied for outcome in result.outcomes)
     rows = [
         (
             str(place),
-            describe(one.varied),
+            names.say(one.varied),
             _number(one.mean),
             f"{_number(one.low)} to {_number(one.high)}",
             str(len(one.outcomes)),

@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
 
+from lalia.data.user_cache import user_cache
 from lalia.errors import CacheError
 from lalia.files import make_private, replacing
 from lalia.model.saved_rater import hash_weights
@@ -355,16 +355,7 @@ def content_key(**content: Any) -> str:
 
 def default_cache_folder() -> Path:
     """Return lalia's folder within the user's cache folder: ``$XDG_CACHE_HOME``, or what the platform has for it."""
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    if Path(given).is_absolute():  # the specification has relative ones ignored
-        base = Path(given)
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    else:
-        base = Path.home() / ".cache"
-    return base / "lalia" / "activations"
+    return user_cache("activations")
 
 
 def fits_float16(values: Tensor) -> bool:

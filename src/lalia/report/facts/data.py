@@ -98,6 +98,9 @@ def sample_size(contents: Contents) -> Fact:
 def training_size(contents: Contents) -> Fact:
     """How much the model learned from, beside how much of it trains."""
     trained = contents.manifest["adaptation"]["trainable_parameters"]
+    if contents.folds:
+        said = f"in each of {len(contents.folds)} folds the speakers of the others, less its validation part"
+        return Fact(f"{said}, for {trained:,} trained parameters", "part", f"{_PREDICTIONS}, {_MANIFEST}")
     said = f"{count_speakers(contents, 'train')} rated speakers in the training part for {trained:,} trained parameters"
     state: State = "part" if has_part(contents, "train") else "failed"
     return Fact(f"{said}; {_rarest(contents, 'train')}", state, f"{_PREDICTIONS}, {_MANIFEST}")

@@ -57,6 +57,9 @@ def name_encoder(contents: Contents) -> str:
 
 def count_parts(contents: Contents) -> str:
     """Say how many recordings and speakers each part has."""
+    if contents.folds:
+        kept = contents.manifest["flow"]["kept"]
+        return f"{kept['recordings']} recordings of {kept['speakers']} speakers, each in the test part of one fold"
     parts = contents.manifest["flow"]["parts"].items()
     return "; ".join(
         f"{name} {found['recordings']} recordings of {found['speakers']} speakers" for name, found in parts

@@ -100,7 +100,9 @@ def training(contents: Contents) -> Fact:
     """Optimiser, rates, loss, epochs."""
     train, history = contents.settings.train, contents.history
     said = [
-        f"{len(history)} of at most {train.epochs} epochs",
+        f"{len(contents.folds)} trainings, one of each fold, of at most {train.epochs} epochs"
+        if contents.folds
+        else f"{len(history)} of at most {train.epochs} epochs",
         f"optimiser {train.optimizer.kind}",
         f"rates {train.learning_rate:g}, encoder {train.encoder_learning_rate:g}, adapters"
         f" {train.adapter_learning_rate:g}",
@@ -118,6 +120,9 @@ def selection(contents: Contents) -> Fact:
     """Which epoch was kept, and why."""
     stopping = contents.settings.train.early_stopping
     metric = "loss" if stopping is None else stopping.metric
+    if contents.folds:
+        kept = ", ".join(str(fold["best_epoch"]) for fold in contents.folds)
+        return Fact(f"epochs {kept} of the folds, each by the {metric} of its validation part", "known", _MANIFEST)
     kept = f"epoch {contents.manifest.get('best_epoch')}"
     if not has_part(contents, "validation"):
         return Fact(f"{kept} was kept, but no validation part chose it", "failed", _MANIFEST)
@@ -134,13 +139,14 @@ def model_building(contents: Contents) -> Fact:
 def overfitting(contents: Contents) -> Fact:
     """What was done against overfitting."""
     train, model = contents.settings.train, contents.settings.model
-    if not has_part(contents, "validation"):
+    if not has_part(contents, "validation") and not contents.folds:
         return Fact("there is no validation part that could show overfitting", "failed", _MANIFEST)
     patience = (
         "all epochs were trained" if train.early_stopping is None else f"patience {train.early_stopping.patience}"
     )
+    rated = f"{count_speakers(contents, 'validation')} rated speakers of a validation part chose the epoch"
     said = [
-        f"{count_speakers(contents, 'validation')} rated speakers of a validation part chose the epoch ({patience})",
+        f"{'a validation part in each fold chose its epoch' if contents.folds else rated} ({patience})",
         f"weight decay {train.weight_decay:g}",
         f"dropout {model.head.dropout:g}",
         f"adaptation {model.adapt.kind}",

@@ -92,7 +92,8 @@ def internal(contents: Contents) -> Fact:
     if not has_test(contents):
         return Fact(f"there is no test part; {_flattered(contents)}", "failed", _METRICS)
     shown = _show(contents, "recording", None, HEADLINE)
-    said = f"test part, {count_speakers(contents, 'test')} unheard speakers: {shown}"
+    where = f"{len(contents.folds)} folds" if contents.folds else "test part"
+    said = f"{where}, {count_speakers(contents, 'test')} unheard speakers: {shown}"
     times = contents.manifest.get("test_evaluations")
     if times is None:
         return Fact(said, "known", _METRICS)
@@ -104,6 +105,9 @@ def apparent(contents: Contents) -> Fact:
     """Whether more than the apparent performance is known."""
     if not has_test(contents):
         return Fact(f"no: {_flattered(contents)}", "failed", _METRICS)
+    if contents.folds:
+        said = "yes: every recording is scored by a model that neither learned from its speaker nor was chosen by it"
+        return Fact(said, "known", _METRICS)
     return Fact("yes: a test part that neither trained the model nor chose epoch and thresholds", "known", _METRICS)
 
 
@@ -147,8 +151,12 @@ def failures(contents: Contents) -> Fact:
 
 def warnings(contents: Contents) -> Fact:
     """What a run warns of."""
-    said = [f"the numbers rest on {count_speakers(contents, contents.part)} speakers, one split and one training"]
+    said = [f"the numbers rest on {count_speakers(contents, contents.part)} speakers, {_say_trainings(contents)}"]
     return Fact("; ".join([*said, join(contents.warnings())]), "part", "manifest.json, predictions.csv")
+
+
+def _say_trainings(contents: Contents) -> str:
+    return f"{len(contents.folds)} folds and as many trainings" if contents.folds else "one split and one training"
 
 
 def _names(contents: Contents) -> list[str]:

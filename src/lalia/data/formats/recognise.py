@@ -1,0 +1,113 @@
+"""What ``data.metadata`` names: a table, or a folder that another tool wrote."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from lalia.data.formats.audformat_database import HEADER_NAME, read_audformat
+from lalia.data.formats.audiofolder import find_metadata, read_audiofolder
+from lalia.data.formats.folder_table import PLACE_COLUMN, ReadFolder
+from lalia.data.formats.hf_dataset import is_dataset, read_hf_dataset
+from lalia.data.formats.kaldi import read_kaldi
+from lalia.data.layout import AudioFiles, find_audio
+from lalia.data.readers import read_cells
+from lalia.data.storage import local_path, locate, parent_of
+from lalia.errors import TableError
+from lalia.limits import Limits
+from lalia.places import name_of
+from lalia.settings import DataSettings
+
+
+class _Format(NamedTuple):
+    is_it: Callable[[Path], bool]
+    read: ReadFolder
+    mark: str
+
+
+FORMATS = {
+    "audformat": _Format(lambda folder: (folder / HEADER_NAME).is_file(), read_audformat, HEADER_NAME),
+    "kaldi": _Format(lambda folder: (folder / "wav.scp").is_file(), read_kaldi, "wav.scp"),
+    "datasets": _Format(is_dataset, read_hf_dataset, "state.json, dataset_dict.json or parquet shards with audio"),
+    "audiofolder": _Format(lambda folder: bool(find_metadata(folder)), read_audiofolder, "metadata.csv with file_name"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A table, and how its audio is found.
+
+    Args:
+        name: of the file or folder, for messages.
+        cells: as ``lalia.data.readers.read_cells`` returns them.
+        folder: of the recordings.
+        data: the settings, as they are for a table of these cells.
+        find_audio: gives the audio of rows, as ``lalia.data.layout.find_audio`` does, from the rows and all places.
+    """
+
+    name: str
+    cells: pd.DataFrame
+    folder: str | Path
+    data: DataSettings
+    find_audio: Callable[[pd.DataFrame, Iterable[str]], AudioFiles]
+
+
+def open_source(data: DataSettings, limits: Limits = Limits()) -> Source:  # noqa: B008
+    """Read what ``data.metadata`` names.
+
+    Args:
+        data: where it is, and of which format if that is said.
+        limits: of audio files that have to be cut.
+
+    Raises:
+        TableError: if it cannot be read, or its format is not clear.
+        DataError: if a place is neither a path nor a URL of a store that is known, or audio of a folder at a URL.
+        StorageError: if what is at a URL cannot be read.
+    """
+    path = locate(data.metadata)
+    if not (isinstance(path, Path) and path.is_dir()):
+        if data.format not in ("auto", "table"):
+            raise TableError(f"data.metadata: '{path}' is not a folder, as data.format {data.format} has it.")
+        folder = locate(data.audio_dir) if data.audio_dir is not None else parent_of(path)
+        return Source(name_of(path), read_cells(path), folder, data, partial(_find_files, folder=folder, data=data))
+    read = FORMATS[recognise(path, data.format)].read(path, data, limits)
+    columns = data.columns.model_copy(update={"path": PLACE_COLUMN})
+    within = local_path(data.audio_dir) if data.audio_dir is not None else path
+    as_table = data.model_copy(update={"layout": "path", "columns": columns})
+    return Source(path.name, read.cells, within, as_table, partial(read.find_audio, folder=within, data=as_table))
+
+
+def _find_files(rows: pd.DataFrame, places: Iterable[str], *, folder: str | Path, data: DataSettings) -> AudioFiles:
+    if isinstance(folder, Path):
+        return find_audio(rows, places, folder, data)
+    # only now: tables on this machine have no use for it
+    from lalia.data.remote_audio import find_audio_objects
+
+    return find_audio_objects(rows, places, folder, data)
+
+
+def recognise_other(folder: Path) -> bool:
+    """Return whether a folder has a format in which its files alone do not tell which recordings there are."""
+    return any(each.is_it(folder) for name, each in FORMATS.items() if name != "audiofolder")
+
+
+def recognise(folder: Path, given: str = "auto") -> str:
+    """Return which format a folder has.
+
+    Raises:
+        TableError: if it has none that is known, or might have several.
+    """
+    if given in FORMATS:
+        return given
+    if given == "table":
+        raise TableError(f"data.metadata: '{folder}' is a folder. Name the table in it.")
+    found = [name for name, each in FORMATS.items() if each.is_it(folder)]
+    if len(found) > 1:
+        raise TableError(f"'{folder}' might be {' or '.join(found)}. Say which in data.format.")
+    if not found:
+        marks = "; ".join(f"{name} ({each.mark})" for name, each in FORMATS.items())
+        raise TableError(f"data.metadata: '{folder}' is a folder, but none of these: {marks}. Name the table in it.")
+    return found[0]
