@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow faults fuzz check bench bench-quick bench-probe browser figures docs format clean
+.PHONY: demo test test-slow faults fuzz check check-supply bench bench-quick bench-probe browser figures docs format clean
 
 # the environment is made again when what it should hold changes
 .venv/.made: pyproject.toml constraints.txt
@@ -44,6 +44,10 @@ check: .venv/.made
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
 
+# licences of all that lalia depends on, and what the package index knows of the installed versions
+check-supply: .venv/.made
+	$(BIN)/python docs/make_supply.py --check
+
 # what runs cost beside Hugging Face's Trainer and beside one forward; docs/performance.md has the results
 bench: .venv/.made
 	$(BIN)/python -m benchmarks --out benchmarks.json
@@ -63,6 +67,7 @@ figures: .venv/.made
 docs: .venv/.made
 	$(BIN)/python docs/make_settings.py
 	$(BIN)/python docs/make_encoders.py
+	$(BIN)/python docs/make_supply.py
 
 format: .venv/.made
 	$(BIN)/ruff format src tests benchmarks

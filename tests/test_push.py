@@ -181,6 +181,11 @@ def test_an_encoder_from_a_folder_stays_unnamed(tmp_path):
     card = write_card(tmp_path / "model").read_text()
     assert f"Encoder: from a local folder, {GAP} (hubert)" in card
     assert "jane" not in card
+    config = (write_shared(tmp_path / "model", tmp_path / "out") / "config.json").read_text()
+    assert "jane" not in config
+    shared, own = (SpeechRater.from_pretrained(tmp_path / name) for name in ("out", "model"))
+    waveform = make_waveform(1.0)
+    assert shared.score([waveform]).score.equal(own.score([waveform]).score)
 
 
 def test_the_header_shows_that_the_licence_is_to_be_chosen(run):

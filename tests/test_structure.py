@@ -14,6 +14,7 @@ SOURCE = ROOT / "src" / "lalia"
 
 # a file imports only from files and folders before it, or from its own folder
 ORDER = [
+    "telemetry",
     "errors",
     "versions",
     "scale",

@@ -6,6 +6,8 @@ The public names load on first use, so that ``import lalia`` costs nothing.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from lalia.telemetry import switch_off
+
 if TYPE_CHECKING:
     from lalia.build import build_rater
     from lalia.config import load_config
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from lalia.report.page import write_report
     from lalia.run_compare import compare
     from lalia.training.loop import fit
+
+switch_off()
 
 __version__ = "0.1.0.dev0"
 

@@ -412,7 +412,7 @@ def _show_or_clear_copies(action: CacheAction) -> None:
             clear_cache(name)
         if files:
             verb = "deleted " if action is CacheAction.CLEAR else ""
-            typer.echo(f"{user_cache(name)}: {verb}{files} {what}, {_gigabytes(size)}")
+            _say(f"{user_cache(name)}: {verb}{files} {what}, {_gigabytes(size)}")
 
 
 def _show_differences(table: "pd.DataFrame") -> None:

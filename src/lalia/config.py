@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
 
 import yaml
@@ -206,6 +206,26 @@ def identity_json(settings: RunSettings) -> str:
         values["train"].pop(key)
     values["model"].pop("save_encoder")
     return json.dumps(values, sort_keys=True, allow_nan=False)
+
+
+def shareable(settings: RunSettings) -> dict[str, Any]:
+    """Return the settings without what tells of people and places: no path, no address, no id of a recording."""
+    values = settings.model_dump(mode="json")
+    values.pop("runs")
+    values["data"].pop("exclude")
+    values["cache"].pop("dir")
+    return {key: _without_places(value) for key, value in values.items()}
+
+
+def _without_places(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_places(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without_places(each) for each in value]
+    is_place = isinstance(value, str) and (
+        "://" in value or PurePosixPath(value).is_absolute() or bool(PureWindowsPath(value).anchor)
+    )
+    return "(a place)" if is_place else value
 
 
 def _read_yaml(path: Path, example: str) -> dict[str, Any]:

@@ -63,6 +63,13 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def make_private(folder: str | Path) -> Path:
+    """Return a folder, made where there is none, and then closed to everybody else."""
+    folder = Path(folder)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
 def sync(path: Path) -> None:
     """Have the system put a file, or the names in a folder, on the disk now."""
     if os.name == "nt" and path.is_dir():

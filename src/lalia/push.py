@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from huggingface_hub import HfApi
@@ -77,8 +78,8 @@ def write_shared(run: str | Path, out: str | Path, repository: str = REPOSITORY)
     """Write the folder that ``push`` would upload: config.json, model.safetensors, README.md.
 
     The card is the one beside the rater, with all that its makers filled in, or else a new one. What it says of
-    ``OWNER/NAME`` is said of the repository. People who rated and have heads in the rater become numbers. The rater's
-    own folder stays as it is.
+    ``OWNER/NAME`` is said of the repository. People who rated and have heads in the rater become numbers, and the name
+    of an encoder's local folder goes. The rater's own folder stays as it is.
 
     Args:
         run: the folder of a run, or of the rater itself.
@@ -115,9 +116,12 @@ def write_shared(run: str | Path, out: str | Path, repository: str = REPOSITORY)
 
 
 def without_names(config: RaterConfig) -> RaterConfig:
-    """Return a rater's config with a number in the place of each person that rated."""
+    """Return a rater's config with a number in the place of each person that rated, and no name of a local folder."""
     numbered = tuple(f"rater {number}" for number in range(1, len(config.raters) + 1))
-    return config.model_copy(update={"raters": numbered})
+    encoder = config.encoder
+    if encoder.revision is None and not encoder.name.startswith("random:"):
+        encoder = replace(encoder, name="a local folder")
+    return config.model_copy(update={"raters": numbered, "encoder": encoder})
 
 
 def _explain(repository: str, error: HfHubHTTPError) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from lalia.build import build_augmentation, load_rater
+from lalia.config import shareable
 from lalia.csv_files import write_csv
 from lalia.data.dataset import RecordingDataset
 from lalia.data.single_ratings import single_ratings
@@ -113,7 +114,7 @@ def _train_in(
     scores_test: bool,
 ) -> dict[str, Any]:
     """Train and evaluate in a folder that no other run uses, and return what the manifest tells of it."""
-    workers, described = settings.train.workers, settings.model_dump(mode="json")
+    workers, described = settings.train.workers, shareable(settings)
     reader = open_reader(prepared.rater, settings.cache, workers=workers, processes=processes)
     result = fit_prepared(
         settings,

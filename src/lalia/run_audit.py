@@ -29,7 +29,7 @@ from lalia.evaluation.audit.subgroups import evaluate_subgroups, group_recording
 from lalia.evaluation.audit.vectors import RecordingVectors, acoustic_vectors, read_cached_vectors
 from lalia.evaluation.audit.voices import find_like_voices
 from lalia.evaluation.predictions import read_predictions
-from lalia.files import write_json
+from lalia.files import make_private, write_json
 from lalia.model.rater import SpeechRater
 from lalia.prepare import add_audio
 from lalia.progress import Progress
@@ -206,6 +206,7 @@ def _find_vectors(
 
 def _write(audit: Audit, folder: Path) -> None:
     """Write what an audit found: each file appears complete or not at all."""
+    make_private(folder)
     for name, table in audit.tables.items():
         write_csv(table, folder / f"{name}.csv")
     write_json(folder / "audit.json", audit.to_json())

@@ -11,7 +11,7 @@ from lalia.errors import RunError
 from lalia.evaluation.compare import Model, check_comparable, compare_models, summarize_runs
 from lalia.evaluation.evaluate import UNITS
 from lalia.evaluation.predictions import read_predictions
-from lalia.files import write_json
+from lalia.files import make_private, write_json
 from lalia.progress import Progress
 from lalia.report.difference_plot import plot_differences
 from lalia.report.svg import write_svg
@@ -83,6 +83,7 @@ def _read(run: str | Path, part: str) -> tuple[Model, Scale]:
 
 
 def _write(table: pd.DataFrame, together: pd.DataFrame, folder: Path, part: str, seed: int) -> None:
+    make_private(folder)
     write_csv(together, folder / "runs.csv")
     write_csv(table, folder / "compare.csv")
     rows = table.astype(object).where(table.notna(), None).to_dict("records")

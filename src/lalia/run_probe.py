@@ -10,7 +10,7 @@ from lalia.csv_files import write_csv
 from lalia.data.table import RecordingTable
 from lalia.errors import SplitError
 from lalia.evaluation.probe import INNER_FOLDS, PROBE_METRICS, ProbeResult, probe
-from lalia.files import write_json
+from lalia.files import make_private, write_json
 from lalia.measures.metrics import METRICS
 from lalia.prepare import Prepared, prepare
 from lalia.progress import Progress
@@ -80,6 +80,7 @@ def write_probe(result: ProbeResult, folder: Path, described: dict[str, Any]) ->
         described: what was probed, put first into ``probe.json``.
     """
     table = result.table
+    make_private(folder)
     write_csv(table, folder / "probe.csv")
     write_json(folder / "probe.json", {**described, **result.to_json()})
     titles = {metric.name: metric.title for metric in METRICS}

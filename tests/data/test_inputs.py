@@ -1,5 +1,8 @@
 """Which recordings files, folders and tables name."""
 
+import os
+import sys
+
 import pytest
 
 from lalia.data.inputs import find_recordings
@@ -63,3 +66,10 @@ def test_two_recordings_of_one_name_are_refused(folder):
     (folder / "deeper" / "a.wav").write_bytes(b"")
     with pytest.raises(TableError, match=r"Two recordings have the same name: a.wav"):
         find_recordings([folder / "a.wav", folder / "deeper" / "a.wav"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_file_name_that_is_no_text_is_refused(folder):
+    (folder / os.fsdecode(b"caf\xe9.wav")).write_bytes(b"")
+    with pytest.raises(TableError, match=r"File names that are no UTF-8 text: caf\\udce9.wav. Rename them"):
+        find_recordings([folder])

@@ -124,11 +124,11 @@ def sweep(files: Path, older_than_seconds: float) -> None:
 @contextlib.contextmanager
 def _own_files() -> Iterator[Path]:
     """Give a folder for Gradio's files that is swept now and then, and deleted at the end."""
-    before = {name: os.environ.get(name) for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED")}
+    before = os.environ.get("GRADIO_TEMP_DIR")
     ended = threading.Event()
     with tempfile.TemporaryDirectory(prefix="lalia-app-", ignore_cleanup_errors=True) as name:
         files = Path(name).resolve()
-        os.environ |= {"GRADIO_TEMP_DIR": str(files), "GRADIO_ANALYTICS_ENABLED": "False"}
+        os.environ["GRADIO_TEMP_DIR"] = str(files)
 
         def keep_sweeping() -> None:
             while not ended.wait(_SWEEP_SECONDS):
@@ -141,10 +141,9 @@ def _own_files() -> Iterator[Path]:
         finally:
             ended.set()
             sweeper.join()
-            for key, value in before.items():
-                os.environ.pop(key, None)
-                if value is not None:
-                    os.environ[key] = value
+            os.environ.pop("GRADIO_TEMP_DIR", None)
+            if before is not None:
+                os.environ["GRADIO_TEMP_DIR"] = before
 
 
 def _browse(run: Path) -> Browser | None:

@@ -31,16 +31,28 @@ def find_recordings(inputs: Sequence[str | Path], *, path_column: str | None = N
         One row per recording: ``recording`` (the path as given, relative to its folder or table), ``path``.
 
     Raises:
-        TableError: if an input is missing, holds no audio, or two recordings have the same name.
+        TableError: if an input is missing, holds no audio, two recordings have the same name, or one has a name that is
+            no text.
         DataError: if a URL is none of a store that is known.
         StorageError: if what is at a URL cannot be read.
     """
     rows = [row for given in map(locate, inputs) for row in _rows_of(given, path_column)]
+    odd = [name for name, path in rows if not _is_text(path)]
+    if odd:
+        raise TableError(f"File names that are no UTF-8 text: {list_some(odd)}. Rename them.")
     recordings = pd.DataFrame(rows, columns=["recording", "path"])
     twice = recordings.loc[recordings["recording"].duplicated(), "recording"].unique()
     if len(twice):
         raise TableError(f"Two recordings have the same name: {list_some(list(twice))}. Rate their folders one by one.")
     return recordings
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _rows_of(given: str | Path, path_column: str | None) -> list[tuple[str, str]]:

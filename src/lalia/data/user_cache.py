@@ -1,4 +1,4 @@
-"""The user's cache folder: where it is, and folders of lalia's in it, closed to other users."""
+"""The user's cache folder: where it is, and what lalia keeps in it."""
 
 import os
 import shutil
@@ -18,13 +18,6 @@ def user_cache(name: str) -> Path:
     else:
         base = Path.home() / ".cache"
     return base / "lalia" / name
-
-
-def make_private(folder: Path) -> None:
-    """Make a folder that only its user can enter; one that is there stays as it is."""
-    if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o700)
 
 
 def measure_cache(name: str) -> tuple[int, int]:

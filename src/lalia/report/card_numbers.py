@@ -1,5 +1,6 @@
 """The numbers of a model card as Markdown: results, people, groups of speakers, confounds; a gap where one lacks."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -64,7 +65,7 @@ def show_raters(n_raters: int, data: Tree, metrics: Tree) -> list[str]:
 
 
 def show_groups(groups: Sequence[Tree], metrics: Tree) -> list[str]:
-    """Return the performance in each group of speakers, as an audit of the run has it; hidden groups stay hidden."""
+    """Return the performance in each group of speakers, as an audit of the run has it; hidden ones are counted."""
     part = find_part(metrics)
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for row in groups:
@@ -75,11 +76,16 @@ def show_groups(groups: Sequence[Tree], metrics: Tree) -> list[str]:
     if not found:
         return [f"By age, sex, site, task and severity: {GAP}"]
     rows = []
+    hidden: Counter[tuple[str, str]] = Counter()
     for (attribute, group), row in found.items():
         if "speakers" in row:
             rows.append([attribute, group, f"{row['speakers']:g}", *(_cell(row.get(one)) for one in _GROUP_METRICS)])
         else:
-            rows.append([attribute, group, plain(row["reason"] or "not shown"), *("" for _ in _GROUP_METRICS)])
+            hidden[attribute, plain(row["reason"] or "not shown")] += 1
+    # the name of a small group, of a site say, may point at its people
+    for (attribute, reason), count in hidden.items():
+        named = "1 group" if count == 1 else f"{count} groups"
+        rows.append([attribute, named, reason, *("" for _ in _GROUP_METRICS)])
     return [
         f"On the {part} part, mean of the traits; groups differ by chance too, most where they are small.",
         "",

@@ -155,8 +155,6 @@ def _run_there(base: dict[str, Any], values: dict[str, Any], folder: str) -> dic
 
 
 def _import_ray() -> Any:
-    # nothing is sent anywhere, and nothing asks for it
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray

@@ -25,9 +25,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
 
-from lalia.data.user_cache import make_private, user_cache
+from lalia.data.user_cache import user_cache
 from lalia.errors import CacheError
-from lalia.files import replacing
+from lalia.files import make_private, replacing
 from lalia.model.saved_rater import hash_weights
 from lalia.settings import CacheSettings
 

