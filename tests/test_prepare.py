@@ -123,14 +123,21 @@ def test_a_hundred_thousand_recordings_are_looked_at_in_little_time(tmp_path):
 @pytest.mark.parametrize("form", ["csv", "parquet", "jsonl"])
 def test_check_takes_two_minutes_and_four_gibibytes_for_a_million_recordings(tmp_path, form):
     run = write_big_corpus(tmp_path / "corpus", 1_000_000, form)
-    begun = time.monotonic()
+    begun, before = time.monotonic(), _seconds_of_processes()
     done = subprocess.run(
         [sys.executable, "-m", "lalia", "check", run], capture_output=True, text=True, timeout=500, check=True
     )
-    seconds = time.monotonic() - begun
+    seconds = _seconds_of_processes() - before
     peak_gib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
-    print(f"{form}: {seconds:.1f} s, {peak_gib:.2f} GiB")
+    print(f"{form}: {time.monotonic() - begun:.1f} s, {seconds:.1f} s of processors, {peak_gib:.2f} GiB")
     assert "1000000" in done.stdout
     assert done.stdout.endswith("Ready to train.\n")
+    # of processors: other programs on the machine do not count
     assert seconds < 120
     assert peak_gib < 4
+
+
+def _seconds_of_processes():
+    """Return the processor time of processes that this one has started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
