@@ -51,7 +51,10 @@ app = typer.Typer(
     help="Fine-tune speech foundation models to rate perceptual traits of clinical speech.",
 )
 
-COPIES = {"audio": "recordings copied or cut out of data sets"}
+COPIES = {
+    "audio": "recordings copied or cut out of data sets",
+    "scans": "files of what was measured of recordings",
+}
 """Folders of the user's cache beside the activations, and what is in them."""
 
 Config = Annotated[Path, typer.Argument(help="The settings of the run, a YAML file.", metavar="RUN.yaml")]
@@ -113,15 +116,21 @@ def init(
 
 
 @app.command()
-def check(config: Config, overrides: Overrides = None) -> None:
+def check(
+    config: Config,
+    overrides: Overrides = None,
+    read_all: Annotated[
+        bool, typer.Option("--all", help="Read the audio of all recordings, also where there are more than 10,000.")
+    ] = False,
+) -> None:
     """Train nothing; show what would be kept, dropped, split and trained."""
     from lalia.config import load_config
-    from lalia.prepare import prepare
+    from lalia.prepare import READ_AT_MOST, prepare
     from lalia.terminal import show_progress
 
     settings = load_config(config, overrides or [])
     with show_progress() as progress:
-        prepared = prepare(settings, progress)
+        prepared = prepare(settings, progress, most_read=None if read_all else READ_AT_MOST)
     _show_prepared(prepared)
     _show_forecast(prepared, settings)
     _say("Ready to train.")
@@ -530,16 +539,19 @@ def _show_forecast(prepared: "Prepared", settings: "RunSettings") -> None:
 
     # an epoch takes one view of each recording
     views = min(settings.augment.views or 0, settings.train.epochs) if settings.augment.apply else 0
-    augmented = prepared.part("train", rated=True)
-    needed = forecast(prepared.rater, prepared.table, settings.cache, augmented=augmented, views=views)
+    read = prepared.read
+    augmented = read.part("train", rated=True)
+    needed = forecast(prepared.rater, read.table, settings.cache, augmented=augmented, views=views)
     if needed is None:
         _say("Cache: nothing is kept, because the whole encoder trains or cache.max_gb is 0.")
         return
+    size_bytes = round(needed.size_bytes * len(prepared.table.recordings) / len(read.table.recordings))
+    about = "" if read is prepared else "about "
     _say(
-        f"Cache: {needed.title} take {_gigabytes(needed.size_bytes)} of {settings.cache.max_gb:g} GB"
+        f"Cache: {needed.title} take {about}{_gigabytes(size_bytes)} of {settings.cache.max_gb:g} GB"
         f" in {cache_folder(settings.cache.dir)}."
     )
-    if needed.size_bytes > settings.cache.max_gb * 1e9:
+    if size_bytes > settings.cache.max_gb * 1e9:
         _say("Note: they do not fit, so a part would be computed again each time. Raise cache.max_gb.")
 
 

@@ -172,7 +172,8 @@ class ActivationStore:
                 self._warn(f"the budget of {self.max_bytes / 1e9:.3g} GB is full with what is in use")
                 return False
             make_private(path.parent)
-            with replacing(path) as temporary:
+            # an entry tells by its checksum that it is whole
+            with replacing(path, waits_for_disk=False) as temporary:
                 save_file(kept, temporary, metadata={"lalia": json.dumps(entry)})
             status = path.stat()
             self._count(status.st_size)
