@@ -169,7 +169,7 @@ class RunSettings(Settings):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     """The seed of the split, the new weights, the order of training, dropout and augmentation."""
     runs: str = "runs"
-    """The folder of the run folders."""
+    """The folder of the run folders, a path or a URL of s3 or gs."""
     data: DataSettings
     split: SplitSettings = RandomSplit()
     audio: AudioSettings = AudioSettings()
