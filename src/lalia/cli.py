@@ -367,17 +367,22 @@ def cache(
     action: Annotated[CacheAction, typer.Argument(help="show or clear.")] = CacheAction.SHOW,
     folder: Annotated[Path | None, typer.Option("--dir", help="The folder, where cache.dir names one.")] = None,
 ) -> None:
-    """Show or clear the activations of frozen encoders that are kept for the next run."""
+    """Show or clear what is kept for the next run: activations of frozen encoders, and copies of what is at URLs."""
     from datetime import datetime
 
+    from lalia.data.copies import copies_folder, open_copies
     from lalia.training.cache import ActivationStore, cache_folder
 
     place = cache_folder(folder)
+    is_clearing = action is CacheAction.CLEAR
+    if copies_folder().is_dir() and folder is None:
+        count, size = open_copies().clear() if is_clearing else open_copies().summary()
+        typer.echo(f"{copies_folder()}: {'deleted ' if is_clearing else ''}{count} copies, {_gigabytes(size)}")
     if not place.is_dir():
         typer.echo(f"{place}: nothing is kept there.")
         return
     store = ActivationStore(place)
-    if action is CacheAction.CLEAR:
+    if is_clearing:
         found = store.clear()
         typer.echo(f"{place}: deleted {found.entries} entries, {_gigabytes(found.size_bytes)}")
         return

@@ -73,6 +73,7 @@ _URL_KEYS = {
     "data.metadata": ("s3", "gs", "hf", "memory"),
     "data.audio_dir": ("s3", "gs", "hf", "memory"),
     "runs": ("s3", "gs", "memory"),
+    "cache.dir": ("s3", "gs", "memory"),
 }
 
 

@@ -104,7 +104,8 @@ class CacheSettings(Settings):
     """Where activations of a frozen encoder are kept, so that each is computed once."""
 
     dir: str | None = None
-    """The folder; null is lalia's in the user's cache folder."""
+    """The folder; null is lalia's in the user's cache folder, and so it is with a URL of s3 or gs, at which entries are
+    then shared with other machines."""
     max_gb: NotNegative = 50.0
     """The most it may take, in units of 10^9 bytes; then what was used longest ago goes. 0 keeps nothing."""
     dtype: Literal["float16", "float32"] = "float16"
