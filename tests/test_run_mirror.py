@@ -1,7 +1,7 @@
 import json
-import logging
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -11,10 +11,12 @@ from lalia.cli import main
 from lalia.config import load_config
 from lalia.data import remote
 from lalia.errors import ConfigError, RunError, Stopped, StorageError
+from lalia.progress import Progress
 from lalia.run import evaluate_run, train
 from lalia.run_at_url import fetch_run, mirroring, upload_run
 from lalia.run_folder import read_manifest
 from lalia.run_mirror import RunMirror
+from lalia.training import loop
 from toy_run import QUICK, copy_run
 
 
@@ -32,7 +34,8 @@ def corpus(finished_corpus):
 @pytest.fixture
 def s3(s3_server, monkeypatch, tmp_path):
     for name in s3_server.names():
-        s3_server.remove(name)
+        if not name.startswith("kept/"):
+            s3_server.remove(name)
     s3_server.faults.__init__()
     use_machine(monkeypatch, tmp_path / "first")
     monkeypatch.setattr(remote, "FIRST_WAIT_SECONDS", 0.001)
@@ -46,9 +49,9 @@ def use_machine(monkeypatch, folder: Path) -> None:
 
 def settings_at(store, corpus, *overrides):
     """Return the settings of a quick run with its table, recordings and folder in a store."""
-    if not store.names("study"):
-        store.put_folder(corpus, "study")
-    given = [f"data.metadata={store.url('study/metadata.csv')}", f"data.audio_dir={store.url('study/audio')}"]
+    if not store.names("kept/study"):
+        store.put_folder(corpus, "kept/study")
+    given = [f"data.metadata={store.url('kept/study/metadata.csv')}", f"data.audio_dir={store.url('kept/study/audio')}"]
     return load_config(corpus / "run.yaml", [*QUICK, *given, f"runs={store.url('runs')}", *overrides])
 
 
@@ -56,80 +59,82 @@ def numbers_of(folder):
     return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
 
 
-def test_a_run_in_a_store_is_the_same_as_on_disk(s3, corpus, finished_run, tmp_path, monkeypatch, caplog):
-    caplog.set_level(logging.INFO)
-    local = finished_run
-    folder = train(settings_at(s3, corpus))
+class Notes(Progress):
+    def __init__(self):
+        self.said = []
 
-    assert folder.name == local.name
-    assert numbers_of(folder) == numbers_of(local)
-    uploaded = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert {*s3.names(f"runs/{folder.name}")} == {*uploaded, "mirror.json"}
-    assert "model/model.safetensors" in uploaded
-
-    # no secret is anywhere
-    texts = [
-        caplog.text,
-        *(s3.get(f"runs/{folder.name}/{n}").decode("latin1") for n in s3.names(f"runs/{folder.name}")),
-    ]
-    assert not [text[:80] for text in texts if KEY in text or SECRET in text]
-
-    # another machine
-    use_machine(monkeypatch, tmp_path / "second")
-    fetched = fetch_run(s3.url(f"runs/{folder.name}"))
-    assert {path.relative_to(fetched).as_posix() for path in fetched.rglob("*") if path.is_file()} == uploaded
-    assert (fetched / "report.html").read_bytes() == (folder / "report.html").read_bytes()
-    with pytest.raises(RunError, match=r"The run 's3://studies/runs/.*' exists already. Give --resume"):
-        train(settings_at(s3, corpus))
-    rater = fetch_run(s3.url(f"runs/{folder.name}/model"))
-    assert (rater / "config.json").read_bytes() == (folder / "model" / "config.json").read_bytes()
-
-    # its numbers anew, from there
-    evaluate_run(s3.url(f"runs/{folder.name}"))
-    marker = json.loads(s3.get(f"runs/{folder.name}/mirror.json"))
-    assert marker["manifest"]["test_evaluations"] == 2
-    use_machine(monkeypatch, tmp_path / "first")
-    assert read_manifest(fetch_run(s3.url(f"runs/{folder.name}")))["test_evaluations"] == 2
+    def say(self, text):
+        self.said.append(text)
 
 
-def stop_in_epoch_2(monkeypatch):
-    """Have a training stopped after its first epoch has been saved and uploaded."""
-    from lalia.training import loop
-
+@pytest.fixture(scope="module")
+def resumed(s3_server, finished_corpus, finished_run, tmp_path_factory):
+    """A run in a store that one machine began and was stopped in after an epoch, and another one finished."""
+    folder, notes, stops = tmp_path_factory.mktemp("machines"), Notes(), [2]
     train_epoch = loop._Session._train_epoch
 
     def stop(session, request):
-        if session.position.epoch == 2:
+        if session.position.epoch in stops:
+            stops.clear()
             raise Stopped("Stopped.", 15)
         train_epoch(session, request)
 
-    monkeypatch.setattr(loop._Session, "_train_epoch", stop)
-    return lambda: monkeypatch.setattr(loop._Session, "_train_epoch", train_epoch)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop._Session, "_train_epoch", stop)
+        settings = settings_at(s3_server, finished_corpus, f"runs={s3_server.url('kept/runs')}")
+        use_machine(patch, folder / "first")
+        with pytest.raises(Stopped):
+            train(settings)
+        use_machine(patch, folder / "second")
+        place = train(settings, resume=True, progress=notes)
+    return SimpleNamespace(place=place, url=f"{settings.runs}/{place.name}", notes=notes.said, settings=settings)
 
 
-def test_another_machine_goes_on_where_one_was_stopped(s3, corpus, finished_run, tmp_path, monkeypatch):
-    whole = finished_run
-    go_on = stop_in_epoch_2(monkeypatch)
-    with pytest.raises(Stopped):
-        train(settings_at(s3, corpus))
-    go_on()
+def files_of(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
-    use_machine(monkeypatch, tmp_path / "second")
-    said = []
-    from lalia.progress import Progress
 
-    class Notes(Progress):
-        def say(self, text):
-            said.append(text)
-
-    folder = train(settings_at(s3, corpus), resume=True, progress=Notes())
-
-    assert any(text.startswith("Resuming in epoch 2") for text in said)
+def test_a_run_in_a_store_that_another_machine_goes_on_with_is_the_same_as_on_disk(resumed, finished_run):
+    assert any(text.startswith("Resuming in epoch 2") for text in resumed.notes)
+    assert resumed.place.name == finished_run.name
     columns = ["epoch", "train_loss", "validation_loss"]
-    histories = [pd.read_csv(each / "history.csv")[columns] for each in (folder, whole)]
+    histories = [pd.read_csv(each / "history.csv")[columns] for each in (resumed.place, finished_run)]
     assert histories[0].equals(histories[1])
-    assert numbers_of(folder) == numbers_of(whole)
-    assert json.loads(s3.get(f"runs/{folder.name}/manifest.json"))["finished"]
+    assert numbers_of(resumed.place) == numbers_of(finished_run)
+
+
+def test_all_files_of_a_run_are_in_the_store(s3, resumed):
+    assert {*s3.names(f"kept/runs/{resumed.place.name}")} == {*files_of(resumed.place), "mirror.json"}
+    assert {"model/model.safetensors", "report.html", "metrics.json"} <= files_of(resumed.place)
+
+
+def test_no_secret_is_in_a_run(s3, resumed):
+    folder = f"kept/runs/{resumed.place.name}"
+    contents = [s3.get(f"{folder}/{name}") for name in s3.names(folder)]
+    contents += [path.read_bytes() for path in resumed.place.rglob("*") if path.is_file()]
+    assert not [content[:80] for content in contents if KEY.encode() in content or SECRET.encode() in content]
+    assert not [text for text in resumed.notes if KEY in text or SECRET in text]
+
+
+def test_another_machine_gets_the_run_by_its_url(s3, resumed):
+    fetched = fetch_run(resumed.url)
+
+    assert files_of(fetched) == files_of(resumed.place)
+    assert (fetched / "report.html").read_bytes() == (resumed.place / "report.html").read_bytes()
+    rater = fetch_run(f"{resumed.url}/model")
+    assert (rater / "config.json").read_bytes() == (fetched / "model" / "config.json").read_bytes()
+
+
+def test_a_run_that_is_there_is_not_begun_again_unasked(s3, resumed):
+    with pytest.raises(RunError, match=r"The run 's3://studies/kept/runs/.*' exists already. Give --resume"):
+        train(resumed.settings)
+
+
+def test_numbers_that_are_made_anew_are_uploaded(s3, resumed):
+    evaluate_run(resumed.url)
+
+    marker = json.loads(s3.get(f"kept/runs/{resumed.place.name}/mirror.json"))
+    assert marker["manifest"]["test_evaluations"] == 2
 
 
 # --- the mirror itself, without a training ----------------------------------------------------------------------------
@@ -262,10 +267,10 @@ def run_lalia(monkeypatch, capsys, *arguments):
 
 
 def test_check_lists_missing_objects_of_a_table_in_a_store(s3, corpus, monkeypatch, capsys):
-    settings = settings_at(s3, corpus)
-    first = next(name for name in s3.names("study/audio"))
+    s3.put_folder(corpus, "study")
+    first = s3.names("study/audio")[0]
     s3.remove(f"study/audio/{first}")
-    given = [f"data.metadata={settings.data.metadata}", f"data.audio_dir={settings.data.audio_dir}", *QUICK]
+    given = [f"data.metadata={s3.url('study/metadata.csv')}", f"data.audio_dir={s3.url('study/audio')}", *QUICK]
 
     code, said = run_lalia(monkeypatch, capsys, "check", str(corpus / "run.yaml"), *given)
 
@@ -281,12 +286,11 @@ def test_a_run_in_a_store_is_reported_on_and_rates_recordings_in_a_store(
     local = copy_run(finished_run, tmp_path)
     (local / "report.html").unlink()
     RunMirror(s3.url(f"runs/{local.name}"), local).push()
-    s3.put_folder(corpus, "study")
-    use_machine(monkeypatch, tmp_path / "second")
+    s3.put_folder(corpus, "kept/study")
     url = s3.url(f"runs/{local.name}")
 
     out = str(tmp_path / "ratings.csv")
-    code, said = run_lalia(monkeypatch, capsys, "predict", url, s3.url("study/audio"), "--out", out)
+    code, said = run_lalia(monkeypatch, capsys, "predict", url, s3.url("kept/study/audio"), "--out", out)
     assert (code, "16 recordings" in said) == (0, True)
     s3.faults.requests.clear()
     code, said = run_lalia(monkeypatch, capsys, "report", url)
