@@ -22,6 +22,7 @@ from lalia.processes import Processes, join_processes
 from lalia.progress import NotesOnce, Progress
 from lalia.report.page import write_report
 from lalia.run import train
+from lalia.run_at_url import upload_run
 from lalia.run_begin import Resume, begin_run
 from lalia.run_folder import read_manifest, write_manifest
 from lalia.settings import ChooseSettings, FoldSplit, RunSettings
@@ -95,6 +96,7 @@ def cross_validate(
             seconds = round(time.perf_counter() - begun, 1)
             write_manifest(folder, manifest | outcome | {"seconds": seconds, "finished": True})
             write_report(folder)
+            upload_run(folder, is_over=True)
     return folder
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from lalia.processes import Processes, join_processes
 from lalia.progress import Progress
 from lalia.report.card import refresh_card, write_card
 from lalia.report.page import write_report
+from lalia.run_at_url import opened_run, upload_run
 from lalia.run_begin import Resume, begin_run
 from lalia.run_folder import read_run, write_manifest
 from lalia.settings import DecisionSettings, RunSettings, is_cross_validation
@@ -98,6 +100,7 @@ def train(
             write_manifest(folder, manifest | outcome | {"seconds": seconds, "finished": True})
             write_card(folder)
             write_report(folder)
+            upload_run(folder, is_over=True)
     return folder
 
 
@@ -126,6 +129,7 @@ def _train_in(
         progress=progress,
         trackers=Trackers(settings.train.trackers, folder / "trackers", run=folder.name, settings=described),
         processes=processes,
+        after_save=lambda: upload_run(folder),
     )
     processes.ask_first(lambda: _save_training(prepared.rater, result, folder, settings))
     if held_out is None:
@@ -157,8 +161,14 @@ def evaluate_run(run: str | Path, progress: Progress | None = None) -> Path:
 
     Raises:
         RunError: if the run has not finished, or its data are not those it was trained on.
+        StorageError: if a run at a URL cannot be read or written.
     """
     progress = progress or Progress()
+    with opened_run(run) as place:
+        return _evaluate_in(place, progress)
+
+
+def _evaluate_in(run: Path, progress: Progress) -> Path:
     folder, settings, manifest = read_run(run)
     if "folds" in manifest:
         raise RunError(f"'{folder.name}' is a run of all folds. Evaluate one of those in '{folder / 'folds'}'.")
@@ -207,6 +217,7 @@ def fit_prepared(
     progress: Progress | None = None,
     trackers: Trackers | None = None,
     processes: Processes | None = None,
+    after_save: Callable[[], None] | None = None,
 ) -> FitResult:
     """Train the rater of a prepared run on its training part; nothing else is written or evaluated.
 
@@ -220,6 +231,7 @@ def fit_prepared(
         progress: is told what happens.
         trackers: get the rows of the history.
         processes: which train together; None: those that this one was started with.
+        after_save: is called after each checkpoint.
 
     Raises:
         SplitError: if the training part has no rated recording.
@@ -250,6 +262,7 @@ def fit_prepared(
         progress=progress,
         trackers=trackers,
         processes=processes,
+        after_save=after_save,
     )
 
 

@@ -10,9 +10,11 @@ from lalia.data.splits import write_split
 from lalia.model.rater import SpeechRater
 from lalia.model.saved_head import read_head
 from lalia.model.saved_rater import hash_weights
+from lalia.places import is_url, join_url
 from lalia.prepare import Prepared, describe_flow
 from lalia.processes import Processes
 from lalia.resuming import accept_changes, find_changes, find_run, write_data_hashes
+from lalia.run_at_url import find_at_url, mirroring
 from lalia.run_folder import open_run_folder, read_manifest, run_path, start_manifest, write_manifest
 from lalia.run_lock import run_lock
 from lalia.settings import RunSettings
@@ -60,11 +62,16 @@ def begin_run(
     with ExitStack() as stack:
 
         def open_folder() -> tuple[Path, dict[str, Any]]:
+            if is_url(settings.runs):
+                find_at_url(settings, folder, resume=resume, overwrite=overwrite)
             seeks = resume is True and not overwrite
             place = find_run(folder, settings, prepared, described["encoder"]) if seeks else folder
             stack.enter_context(run_lock(place))
             open_run_folder(place, resume=bool(resume), overwrite=overwrite)
-            return place, _write_beginning(place, settings, prepared, described, hashes, allow_change=allow_change)
+            manifest = _write_beginning(place, settings, prepared, described, hashes, allow_change=allow_change)
+            if is_url(settings.runs):
+                stack.enter_context(mirroring(join_url(settings.runs, place.name), place))
+            return place, manifest
 
         yield processes.ask_first(open_folder)
 

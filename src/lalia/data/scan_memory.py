@@ -21,8 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import soundfile
 
-from lalia.data.user_cache import make_private, user_cache
-from lalia.files import replacing
+from lalia.data.user_cache import user_cache
+from lalia.files import make_private, replacing
 
 FORMAT: Final = 1
 """Changes when what is measured does."""
