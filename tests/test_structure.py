@@ -53,6 +53,7 @@ ORDER = [
     "push",
     "run_compare",
     "run_probe",
+    "run_embed",
     "run_audit",
     "starter",
     "cli",

@@ -43,6 +43,14 @@ class OutputFormat(StrEnum):
     AUDFORMAT = "audformat"
 
 
+class Pooled(StrEnum):
+    """What ``lalia embed`` takes over the frames."""
+
+    MEAN = "mean"
+    MAX = "max"
+    STD = "std"
+
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -296,6 +304,51 @@ def push(
         _say(f"Wrote {write_shared(folder, out, repository)}: this would go to {repository}")
     else:
         _say(f"Uploaded to {push_rater(folder, repository, private=private)}")
+
+
+@app.command()
+def embed(
+    encoder: Annotated[str, typer.Argument(help="An id of the hub, a folder, or that of a run.", metavar="ENCODER")],
+    audio: Annotated[
+        list[str], typer.Argument(help="Audio files, folders, or tables with a column of paths; or URLs.")
+    ],
+    depths: Annotated[str, typer.Option(help="Such as 9,12: 0 is the stem, last the encoder's own output.")] = "last",
+    pool: Annotated[Pooled, typer.Option(help="Over the frames of a recording.")] = Pooled.MEAN,
+    out: Annotated[Path, typer.Option(help="The file to write: parquet, jsonl or csv.")] = Path("embeddings.parquet"),
+    column: Annotated[str | None, typer.Option(help="The column of paths in a table.")] = None,
+    revision: Annotated[str | None, typer.Option(help="The branch, tag or commit of an id.")] = None,
+    limit: Annotated[
+        list[str] | None, typer.Option(help="A limit of audio.limits, such as max_seconds=20000.", metavar="KEY=VALUE")
+    ] = None,
+) -> None:
+    """Write what an encoder makes of recordings: a row per recording and depth with the pooled vector."""
+    import torch
+
+    from lalia.config import read_limits
+    from lalia.data.inputs import find_recordings
+    from lalia.model.encoders.load import load_encoder
+    from lalia.run_embed import embed_files, read_depths
+    from lalia.settings import CacheSettings
+    from lalia.terminal import show_progress
+    from lalia.training.cache import open_store
+
+    limits = read_limits(limit or [])
+    recordings = find_recordings(audio, path_column=column)
+    model = load_encoder(encoder, revision=revision).to("cuda" if torch.cuda.is_available() else "cpu")
+    with show_progress() as progress:
+        problems = embed_files(
+            model,
+            recordings,
+            out,
+            depths=read_depths(depths),
+            statistic=pool.value,
+            store=open_store(CacheSettings()),
+            limits=limits,
+            progress=progress,
+        )
+    for recording, problem in problems.items():
+        _say(f"Left out: {recording!r}: {problem}", to_stderr=True)
+    _say(f"Wrote {out}: {len(recordings) - len(problems)} recordings")
 
 
 @app.command()
