@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow faults fuzz check check-supply bench bench-quick bench-probe browser figures docs format clean
+.PHONY: demo test test-slow faults fuzz check check-supply bench bench-quick bench-probe bench-scaling browser figures docs format clean
 
 # the environment is made again when what it should hold changes
 .venv/.made: pyproject.toml constraints.txt
@@ -58,6 +58,10 @@ bench-quick: .venv/.made
 # probes of 2,000 recordings with 25 depths of width 1024
 bench-probe: .venv/.made
 	$(BIN)/python -m benchmarks.probe_size
+
+# what one recording costs here, and what a million would cost elsewhere; docs/scaling.md
+bench-scaling: .venv/.made
+	$(BIN)/python -m benchmarks.scaling
 
 # the figures of the README
 figures: .venv/.made

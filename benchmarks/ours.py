@@ -1,5 +1,6 @@
 """lalia's side: runs from audio files to trained raters, with what each epoch took."""
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -141,6 +142,13 @@ def build(settings: RunSettings) -> SpeechRater:
 
 @contextmanager
 def empty_cache() -> Iterator[Path]:
-    """Give a cache folder that is deleted afterwards."""
+    """Give a cache folder that is deleted afterwards; what was measured of recordings is kept there too."""
+    before = os.environ.get("XDG_CACHE_HOME")
     with tempfile.TemporaryDirectory(prefix="lalia-benchmark-cache-") as folder:
-        yield Path(folder)
+        os.environ["XDG_CACHE_HOME"] = folder
+        try:
+            yield Path(folder)
+        finally:
+            os.environ.pop("XDG_CACHE_HOME")
+            if before is not None:
+                os.environ["XDG_CACHE_HOME"] = before

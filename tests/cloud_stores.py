@@ -110,7 +110,7 @@ def s3_store() -> Iterator[Store]:
             files = s3fs.S3FileSystem(
                 key=KEY, secret=SECRET, endpoint_url=f"http://{host}:{port}", use_listings_cache=False
             )
-            files.mkdir(BUCKET)
+            files.makedirs(BUCKET, exist_ok=True)  # moto keeps one state for all its servers
             yield Store(files, "s3", faults)
             _forget_file_systems()
     finally:

@@ -39,6 +39,8 @@ ORDER = [
     "report",
     "run_folder",
     "run_lock",
+    "run_mirror",
+    "run_at_url",
     "resuming",
     "run_begin",
     "run",

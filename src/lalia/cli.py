@@ -51,14 +51,17 @@ app = typer.Typer(
     help="Fine-tune speech foundation models to rate perceptual traits of clinical speech.",
 )
 
-COPIES = {"audio": "recordings copied or cut out of data sets"}
+COPIES = {
+    "audio": "recordings copied or cut out of data sets",
+    "scans": "files of what was measured of recordings",
+}
 """Folders of the user's cache beside the activations, and what is in them."""
 
 Config = Annotated[Path, typer.Argument(help="The settings of the run, a YAML file.", metavar="RUN.yaml")]
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="Settings to change, such as train.epochs=5.", metavar="[KEY=VALUE]...")
 ]
-RunFolder = Annotated[Path, typer.Argument(help="The folder of a finished run.", metavar="RUN")]
+RunFolder = Annotated[str, typer.Argument(help="The folder of a finished run, or its URL.", metavar="RUN")]
 
 
 class _Printable(logging.Formatter):
@@ -113,15 +116,21 @@ def init(
 
 
 @app.command()
-def check(config: Config, overrides: Overrides = None) -> None:
+def check(
+    config: Config,
+    overrides: Overrides = None,
+    read_all: Annotated[
+        bool, typer.Option("--all", help="Read the audio of all recordings, also where there are more than 10,000.")
+    ] = False,
+) -> None:
     """Train nothing; show what would be kept, dropped, split and trained."""
     from lalia.config import load_config
-    from lalia.prepare import prepare
+    from lalia.prepare import READ_AT_MOST, prepare
     from lalia.terminal import show_progress
 
     settings = load_config(config, overrides or [])
     with show_progress() as progress:
-        prepared = prepare(settings, progress)
+        prepared = prepare(settings, progress, most_read=None if read_all else READ_AT_MOST)
     _show_prepared(prepared)
     _show_forecast(prepared, settings)
     _say("Ready to train.")
@@ -160,6 +169,7 @@ def train(
     """Do everything up to the report: check, split, train, evaluate."""
     from lalia.config import load_config
     from lalia.cross_validation import cross_validate
+    from lalia.places import is_url, join_url
     from lalia.run import train as train_run
     from lalia.settings import is_cross_validation
     from lalia.terminal import is_first_process, show_progress
@@ -170,6 +180,8 @@ def train(
         folder = train_all(settings, resume=resume, overwrite=overwrite, allow_change=allow_change, progress=progress)
     if is_first_process():
         _show_result(folder)
+        if is_url(settings.runs):
+            _say(f"Uploaded to {join_url(settings.runs, folder.name)}")
 
 
 @app.command()
@@ -193,25 +205,29 @@ def report(
     """Write the report of a run, its checklist and its model card anew from the files in its folder."""
     from lalia.report.card import refresh_card
     from lalia.report.page import write_report
+    from lalia.run_at_url import opened_run
     from lalia.run_explain import explain_run
     from lalia.run_folder import read_run
     from lalia.terminal import show_progress
 
-    folder, _, manifest = read_run(run)
-    if explain:
-        with show_progress() as progress:
-            _say(f"Wrote {explain_run(run, progress)}")
-    _say(f"Wrote {write_report(folder)}")
-    if "folds" in manifest:
-        return  # each fold has a rater, and so a card
-    card = refresh_card(folder)
+    with opened_run(run) as place:
+        folder, _, manifest = read_run(place)
+        if explain:
+            with show_progress() as progress:
+                _say(f"Wrote {explain_run(place, progress)}")
+        _say(f"Wrote {write_report(folder)}")
+        if "folds" in manifest:
+            return  # each fold has a rater, and so a card
+        card = refresh_card(folder)
     _say("The model card was changed by hand and stays." if card is None else f"Wrote {card}")
 
 
 @app.command()
 def predict(
-    run: Annotated[Path, typer.Argument(help="The folder of a run, or of a saved rater.", metavar="RUN")],
-    audio: Annotated[list[str], typer.Argument(help="Audio files, folders, or tables with a column of paths.")],
+    run: Annotated[str, typer.Argument(help="The folder of a run, or of a saved rater; or its URL.", metavar="RUN")],
+    audio: Annotated[
+        list[str], typer.Argument(help="Audio files, folders, or tables with a column of paths; or URLs.")
+    ],
     out: Annotated[Path, typer.Option(help="The file to write, or for audformat the folder.")] = Path(
         "predictions.csv"
     ),
@@ -227,13 +243,14 @@ def predict(
     from lalia.config import read_limits
     from lalia.data.inputs import find_recordings
     from lalia.evaluation.predict import predict_files
+    from lalia.run_at_url import fetch_run
     from lalia.terminal import show_progress
 
     limits = read_limits(limit or [])
     recordings = find_recordings(audio, path_column=column)
     with show_progress() as progress:
         problems = predict_files(
-            run, recordings, out, format=form.value if form else None, limits=limits, progress=progress
+            fetch_run(run), recordings, out, format=form.value if form else None, limits=limits, progress=progress
         )
     for recording, problem in problems.items():
         _say(f"Not rated: {recording!r}: {problem}", to_stderr=True)
@@ -242,7 +259,7 @@ def predict(
 
 @app.command("app")
 def run_app(
-    run: Annotated[Path, typer.Argument(help="The folder of a run, or of a saved rater.", metavar="RUN")],
+    run: Annotated[str, typer.Argument(help="The folder of a run, or of a saved rater; or its URL.", metavar="RUN")],
     host: Annotated[str, typer.Option(help="Where to listen; any other address asks for a token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0 takes a free one.")] = 7860,
     token: Annotated[
@@ -254,15 +271,16 @@ def run_app(
     """Open a page in the browser's reach: rate recordings, and listen where model and raters disagree."""
     from lalia.app.rating import Limits
     from lalia.app.server import serve
+    from lalia.run_at_url import fetch_run
     from lalia.terminal import LineProgress
 
     limits = Limits(megabytes=max_mb, minutes=max_minutes)
-    serve(run, host=host, port=port, token=token, limits=limits, progress=LineProgress())
+    serve(fetch_run(run), host=host, port=port, token=token, limits=limits, progress=LineProgress())
 
 
 @app.command()
 def push(
-    run: Annotated[Path, typer.Argument(help="The folder of a run, or of a saved rater.", metavar="RUN")],
+    run: Annotated[str, typer.Argument(help="The folder of a run, or of a saved rater; or its URL.", metavar="RUN")],
     repository: Annotated[str, typer.Argument(help="An id such as my-lab/hoarseness.", metavar="REPOSITORY")],
     private: Annotated[bool, typer.Option("--private/--public", help="Who may see a new repository.")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Upload nothing; write the folder that would go.")] = False,
@@ -271,11 +289,13 @@ def push(
     """Upload a rater with its model card to the Hugging Face hub: weights and settings, no ids and no audio."""
     from lalia.push import push as push_rater
     from lalia.push import write_shared
+    from lalia.run_at_url import fetch_run
 
+    folder = fetch_run(run)
     if dry_run:
-        _say(f"Wrote {write_shared(run, out, repository)}: this would go to {repository}")
+        _say(f"Wrote {write_shared(folder, out, repository)}: this would go to {repository}")
     else:
-        _say(f"Uploaded to {push_rater(run, repository, private=private)}")
+        _say(f"Uploaded to {push_rater(folder, repository, private=private)}")
 
 
 @app.command()
@@ -299,19 +319,23 @@ def probe(
 @app.command()
 def audit(
     config: Annotated[
-        Path, typer.Argument(help="The settings of a run, or the folder of a finished one.", metavar="RUN.yaml|RUN")
+        str,
+        typer.Argument(help="The settings of a run, or the folder or URL of a finished one.", metavar="RUN.yaml|RUN"),
     ],
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="The folder to write; <runs>/<name>-audit if not given.")] = None,
 ) -> None:
     """Train nothing; look for leaks, confounds and badly made recordings, or at a run's groups of speakers."""
     from lalia.config import load_config
+    from lalia.places import is_url
+    from lalia.run_at_url import opened_run
     from lalia.run_audit import audit_folder, audit_run, run_audit
     from lalia.terminal import show_progress
 
-    if config.is_dir():
-        _show_subgroups(audit_run(config, overrides or []))
-        _say(f"Wrote {config / 'audit'}: subgroups.csv, subgroups.json")
+    if is_url(config) or Path(config).is_dir():
+        with opened_run(config) as folder:
+            _show_subgroups(audit_run(folder, overrides or []))
+        _say(f"Wrote {folder / 'audit'}: subgroups.csv, subgroups.json")
         return
 
     settings = load_config(config, overrides or [])
@@ -361,17 +385,20 @@ def sweep(
 
 @app.command()
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs; each is compared with the first.")],
+    runs: Annotated[
+        list[str], typer.Argument(help="Folders or URLs of finished runs; each is compared with the first.")
+    ],
     out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("comparison"),
     part: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     seed: Annotated[int, typer.Option(help="Of the drawn speakers and the exchanged models.")] = 0,
 ) -> None:
     """Compare runs on the same speakers: differences with intervals and p-values."""
+    from lalia.run_at_url import fetch_run
     from lalia.run_compare import compare as compare_runs
     from lalia.terminal import show_progress
 
     with show_progress() as progress:
-        table = compare_runs(runs, out, part=part, seed=seed, progress=progress)
+        table = compare_runs([fetch_run(run) for run in runs], out, part=part, seed=seed, progress=progress)
     _show_differences(table)
     _say(f"Wrote {out}: compare.csv, compare.json, compare.svg, runs.csv")
 
@@ -381,19 +408,24 @@ def cache(
     action: Annotated[CacheAction, typer.Argument(help="show or clear.")] = CacheAction.SHOW,
     folder: Annotated[Path | None, typer.Option("--dir", help="The folder, where cache.dir names one.")] = None,
 ) -> None:
-    """Show or clear what is kept for the next run: activations of frozen encoders, copies of audio out of data sets."""
+    """Show or clear what is kept for the next run: activations of frozen encoders, copies of recordings."""
     from datetime import datetime
 
+    from lalia.data.copies import copies_folder, open_copies
     from lalia.training.cache import ActivationStore, cache_folder
 
     if folder is None:
         _show_or_clear_copies(action)
     place = cache_folder(folder)
+    is_clearing = action is CacheAction.CLEAR
+    if copies_folder().is_dir() and folder is None:
+        count, size = open_copies().clear() if is_clearing else open_copies().summary()
+        _say(f"{copies_folder()}: {'deleted ' if is_clearing else ''}{count} copies, {_gigabytes(size)}")
     if not place.is_dir():
         _say(f"{place}: nothing is kept there.")
         return
     store = ActivationStore(place)
-    if action is CacheAction.CLEAR:
+    if is_clearing:
         found = store.clear()
         _say(f"{place}: deleted {found.entries} entries, {_gigabytes(found.size_bytes)}")
         return
@@ -530,16 +562,19 @@ def _show_forecast(prepared: "Prepared", settings: "RunSettings") -> None:
 
     # an epoch takes one view of each recording
     views = min(settings.augment.views or 0, settings.train.epochs) if settings.augment.apply else 0
-    augmented = prepared.part("train", rated=True)
-    needed = forecast(prepared.rater, prepared.table, settings.cache, augmented=augmented, views=views)
+    read = prepared.read
+    augmented = read.part("train", rated=True)
+    needed = forecast(prepared.rater, read.table, settings.cache, augmented=augmented, views=views)
     if needed is None:
         _say("Cache: nothing is kept, because the whole encoder trains or cache.max_gb is 0.")
         return
+    size_bytes = round(needed.size_bytes * len(prepared.table.recordings) / len(read.table.recordings))
+    about = "" if read is prepared else "about "
     _say(
-        f"Cache: {needed.title} take {_gigabytes(needed.size_bytes)} of {settings.cache.max_gb:g} GB"
+        f"Cache: {needed.title} take {about}{_gigabytes(size_bytes)} of {settings.cache.max_gb:g} GB"
         f" in {cache_folder(settings.cache.dir)}."
     )
-    if needed.size_bytes > settings.cache.max_gb * 1e9:
+    if size_bytes > settings.cache.max_gb * 1e9:
         _say("Note: they do not fit, so a part would be computed again each time. Raise cache.max_gb.")
 
 

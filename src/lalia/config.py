@@ -69,7 +69,12 @@ _PATH_KEYS = (
 )
 
 # those that may be URLs; what lalia writes to as well, not all stores take
-_URL_KEYS = {"data.metadata": ("s3", "gs", "hf", "memory"), "data.audio_dir": ("s3", "gs", "hf", "memory")}
+_URL_KEYS = {
+    "data.metadata": ("s3", "gs", "hf", "memory"),
+    "data.audio_dir": ("s3", "gs", "hf", "memory"),
+    "runs": ("s3", "gs", "memory"),
+    "cache.dir": ("s3", "gs", "memory"),
+}
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunSettings:

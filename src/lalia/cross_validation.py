@@ -22,7 +22,8 @@ from lalia.processes import Processes, join_processes
 from lalia.progress import NotesOnce, Progress
 from lalia.report.page import write_report
 from lalia.run import train
-from lalia.run_begin import begin_run
+from lalia.run_at_url import upload_run
+from lalia.run_begin import Resume, begin_run
 from lalia.run_folder import read_manifest, write_manifest
 from lalia.settings import ChooseSettings, FoldSplit, RunSettings
 from lalia.training.trackers import check_trackers
@@ -50,7 +51,7 @@ class FoldRun:
 def cross_validate(
     settings: RunSettings,
     *,
-    resume: bool = False,
+    resume: Resume = False,
     overwrite: bool = False,
     allow_change: bool = False,
     progress: Progress | None = None,
@@ -63,7 +64,8 @@ def cross_validate(
 
     Args:
         settings: of all runs, with ``split: {kind: folds}``.
-        resume: go on with what was stopped: finished folds, and inner folds, are left as they are.
+        resume: go on with what was stopped: finished folds, and inner folds, are left as they are. See
+            ``Resume``.
         overwrite: delete what there is of the same settings and data first.
         allow_change: go on also where something is not as it was in the beginning.
         progress: is told what happens.
@@ -94,6 +96,7 @@ def cross_validate(
             seconds = round(time.perf_counter() - begun, 1)
             write_manifest(folder, manifest | outcome | {"seconds": seconds, "finished": True})
             write_report(folder)
+            upload_run(folder, is_over=True)
     return folder
 
 

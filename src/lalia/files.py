@@ -13,8 +13,13 @@ from lalia.safe_text import escape_json
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path, *, waits_for_disk: bool = True) -> Iterator[Path]:
     """Give a temporary path in the same folder, and rename it to ``path`` when the block ends without an error.
+
+    Args:
+        path: the final name.
+        waits_for_disk: False where a file that a power cut has damaged is noticed by whoever reads it: waiting takes
+            some milliseconds for each file.
 
     Example:
         >>> folder = Path(tempfile.mkdtemp())
@@ -30,8 +35,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        if waits_for_disk:
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

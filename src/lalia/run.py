@@ -2,6 +2,7 @@
 
 import copy
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,8 @@ from lalia.processes import Processes, join_processes
 from lalia.progress import Progress
 from lalia.report.card import refresh_card, write_card
 from lalia.report.page import write_report
-from lalia.run_begin import begin_run
+from lalia.run_at_url import opened_run, upload_run
+from lalia.run_begin import Resume, begin_run
 from lalia.run_folder import read_run, write_manifest
 from lalia.settings import DecisionSettings, RunSettings, is_cross_validation
 from lalia.training.loop import FitResult, fit
@@ -43,7 +45,7 @@ from lalia.training.trackers import Trackers, check_trackers
 def train(
     settings: RunSettings,
     *,
-    resume: bool = False,
+    resume: Resume = False,
     overwrite: bool = False,
     allow_change: bool = False,
     progress: Progress | None = None,
@@ -55,7 +57,7 @@ def train(
 
     Args:
         settings: of the run.
-        resume: go on with a run that was stopped; a finished one is left as it is.
+        resume: go on with a run that was stopped; a finished one is left as it is. See ``Resume``.
         overwrite: delete a run of the same settings and data first.
         allow_change: go on also where settings, data, encoder or libraries are not those that the run began with.
         progress: is told what happens.
@@ -83,13 +85,22 @@ def train(
         for warning in prepared.warnings:
             progress.say(f"Note: {warning}")
         outcome = _train_in(
-            folder, settings, prepared, manifest["run"], resume, progress, processes, held_out, scores_test=scores_test
+            folder,
+            settings,
+            prepared,
+            manifest["run"],
+            bool(resume),
+            progress,
+            processes,
+            held_out,
+            scores_test=scores_test,
         )
         if processes.is_first:
             seconds = round(time.perf_counter() - begun, 1)
             write_manifest(folder, manifest | outcome | {"seconds": seconds, "finished": True})
             write_card(folder)
             write_report(folder)
+            upload_run(folder, is_over=True)
     return folder
 
 
@@ -118,6 +129,7 @@ def _train_in(
         progress=progress,
         trackers=Trackers(settings.train.trackers, folder / "trackers", run=folder.name, settings=described),
         processes=processes,
+        after_save=lambda: upload_run(folder),
     )
     processes.ask_first(lambda: _save_training(prepared.rater, result, folder, settings))
     if held_out is None:
@@ -149,8 +161,14 @@ def evaluate_run(run: str | Path, progress: Progress | None = None) -> Path:
 
     Raises:
         RunError: if the run has not finished, or its data are not those it was trained on.
+        StorageError: if a run at a URL cannot be read or written.
     """
     progress = progress or Progress()
+    with opened_run(run) as place:
+        return _evaluate_in(place, progress)
+
+
+def _evaluate_in(run: Path, progress: Progress) -> Path:
     folder, settings, manifest = read_run(run)
     if "folds" in manifest:
         raise RunError(f"'{folder.name}' is a run of all folds. Evaluate one of those in '{folder / 'folds'}'.")
@@ -199,6 +217,7 @@ def fit_prepared(
     progress: Progress | None = None,
     trackers: Trackers | None = None,
     processes: Processes | None = None,
+    after_save: Callable[[], None] | None = None,
 ) -> FitResult:
     """Train the rater of a prepared run on its training part; nothing else is written or evaluated.
 
@@ -212,6 +231,7 @@ def fit_prepared(
         progress: is told what happens.
         trackers: get the rows of the history.
         processes: which train together; None: those that this one was started with.
+        after_save: is called after each checkpoint.
 
     Raises:
         SplitError: if the training part has no rated recording.
@@ -242,6 +262,7 @@ def fit_prepared(
         progress=progress,
         trackers=trackers,
         processes=processes,
+        after_save=after_save,
     )
 
 

@@ -31,6 +31,7 @@ from lalia.evaluation.audit.voices import find_like_voices
 from lalia.evaluation.predictions import read_predictions
 from lalia.files import make_private, write_json
 from lalia.model.rater import SpeechRater
+from lalia.places import is_url
 from lalia.prepare import add_audio
 from lalia.progress import Progress
 from lalia.run_folder import read_run
@@ -163,7 +164,8 @@ def audit_run(run: str | Path, overrides: Sequence[str] = ()) -> pd.DataFrame:
 
 def audit_folder(settings: RunSettings, out: str | Path | None) -> Path:
     """Return where the files of an audit go."""
-    return Path(settings.runs) / f"{settings.name}-audit" if out is None else Path(out)
+    runs = Path("runs" if is_url(settings.runs) else settings.runs)
+    return runs / f"{settings.name}-audit" if out is None else Path(out)
 
 
 def _describe(decoded: Decoded) -> Mapping[str, object]:

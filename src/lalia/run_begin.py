@@ -3,19 +3,24 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lalia.config import save_config
 from lalia.data.splits import write_split
 from lalia.model.rater import SpeechRater
 from lalia.model.saved_head import read_head
 from lalia.model.saved_rater import hash_weights
+from lalia.places import is_url, join_url
 from lalia.prepare import Prepared, describe_flow
 from lalia.processes import Processes
 from lalia.resuming import accept_changes, find_changes, find_run, write_data_hashes
+from lalia.run_at_url import find_at_url, mirroring
 from lalia.run_folder import open_run_folder, read_manifest, run_path, start_manifest, write_manifest
 from lalia.run_lock import run_lock
 from lalia.settings import RunSettings
+
+Resume = bool | Literal["same"]
+"""Whether to go on with a run that was stopped; "same" looks at none that began otherwise: others may lie beside it."""
 
 
 @contextmanager
@@ -24,7 +29,7 @@ def begin_run(
     prepared: Prepared,
     processes: Processes,
     *,
-    resume: bool,
+    resume: Resume,
     overwrite: bool,
     allow_change: bool,
 ) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -34,7 +39,8 @@ def begin_run(
         settings: of the run.
         prepared: what they come to.
         processes: which train together.
-        resume: go on with a run that was stopped.
+        resume: go on with a run that was stopped; unless "same", where none has these settings and data, one that
+            began otherwise is told of rather than left aside.
         overwrite: delete a run of the same settings and data first.
         allow_change: go on also where something is not as it was when the run began.
 
@@ -56,10 +62,16 @@ def begin_run(
     with ExitStack() as stack:
 
         def open_folder() -> tuple[Path, dict[str, Any]]:
-            place = find_run(folder, settings, prepared, described["encoder"]) if resume and not overwrite else folder
+            if is_url(settings.runs):
+                find_at_url(settings, folder, resume=resume, overwrite=overwrite)
+            seeks = resume is True and not overwrite
+            place = find_run(folder, settings, prepared, described["encoder"]) if seeks else folder
             stack.enter_context(run_lock(place))
-            open_run_folder(place, resume=resume, overwrite=overwrite)
-            return place, _write_beginning(place, settings, prepared, described, hashes, allow_change=allow_change)
+            open_run_folder(place, resume=bool(resume), overwrite=overwrite)
+            manifest = _write_beginning(place, settings, prepared, described, hashes, allow_change=allow_change)
+            if is_url(settings.runs):
+                stack.enter_context(mirroring(join_url(settings.runs, place.name), place))
+            return place, manifest
 
         yield processes.ask_first(open_folder)
 

@@ -13,8 +13,10 @@ from typing import Any
 
 import lalia
 from lalia.config import identity_json, load_config
+from lalia.data.user_cache import user_cache
 from lalia.errors import RunError
 from lalia.files import write_json
+from lalia.places import is_url
 from lalia.report.answers import ANSWERS_FILE, read_answers
 from lalia.settings import RunSettings
 
@@ -38,7 +40,14 @@ def run_hash(settings: RunSettings, data_hash: str) -> str:
 
 def run_path(settings: RunSettings, data_hash: str) -> Path:
     """Return where a run's folder is."""
-    return Path(settings.runs) / f"{settings.name}-{run_hash(settings, data_hash)}"
+    return runs_folder(settings.runs) / f"{settings.name}-{run_hash(settings, data_hash)}"
+
+
+def runs_folder(runs: str) -> Path:
+    """Return the folder of the run folders on this machine: of a URL one in the user's cache folder."""
+    if not is_url(runs):
+        return Path(runs)
+    return user_cache("runs") / hashlib.sha256(runs.rstrip("/").encode()).hexdigest()[:16]
 
 
 def open_run_folder(path: Path, *, resume: bool, overwrite: bool) -> None:

@@ -12,6 +12,7 @@ from lalia.errors import SplitError
 from lalia.evaluation.probe import INNER_FOLDS, PROBE_METRICS, ProbeResult, probe
 from lalia.files import make_private, write_json
 from lalia.measures.metrics import METRICS
+from lalia.places import is_url
 from lalia.prepare import Prepared, prepare
 from lalia.progress import Progress
 from lalia.report.figures import plot_heat_maps
@@ -68,7 +69,8 @@ def run_probe(settings: RunSettings, out: str | Path | None = None, progress: Pr
 
 def probe_folder(settings: RunSettings, out: str | Path | None) -> Path:
     """Return where the files of a probe go."""
-    return Path(settings.runs) / f"{settings.name}-probe" if out is None else Path(out)
+    runs = Path("runs" if is_url(settings.runs) else settings.runs)
+    return runs / f"{settings.name}-probe" if out is None else Path(out)
 
 
 def write_probe(result: ProbeResult, folder: Path, described: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from lalia.data.layout import AudioFiles, find_audio, find_unnamed
-from lalia.data.safe_paths import why_unsafe
+from lalia.data.safe_paths import PlainFiles, why_unsafe
 from lalia.settings import DataSettings
 
 
@@ -181,3 +181,43 @@ def test_each_layout_knows_its_own_files(tmp_path: Path, layout: str, unnamed: l
     data = DataSettings.model_validate({"metadata": "m.csv", "layout": layout})
 
     assert find_unnamed(tmp_path, set(), data) == unnamed
+
+
+@pytest.mark.parametrize(
+    ("place", "layout", "why"),
+    [
+        ("nul.wav", "path", "is the name of a device on Windows"),
+        ("day1/COM1", "path", "is the name of a device on Windows"),
+        ("aux", "flat", "is the name of a device on Windows"),
+        ("nul/a.wav", "path", None),
+        ("a/../../b", "path", "leaves the folder"),
+        ("a/b", "structured", "contains a path separator"),
+        ("a..b/c.wav", "path", None),
+        ("-a/_b-1.wav", "path", None),
+    ],
+)
+def test_plain_paths_are_judged_as_all_others(place: str, layout: str, why: str | None) -> None:
+    assert why_unsafe(place, layout) == why
+
+
+def test_plain_files_are_those_that_no_link_leads_to(tmp_path: Path) -> None:
+    touch(tmp_path, "a.wav", "day1/b.wav", "elsewhere/c.wav")
+    (tmp_path / "linked.wav").symlink_to(tmp_path / "a.wav")
+    (tmp_path / "day2").symlink_to(tmp_path / "day1")
+    (tmp_path / "folder.wav").mkdir()
+    plain = PlainFiles(tmp_path)
+
+    assert {"a.wav", os.path.join("day1", "b.wav")} == {  # noqa: PTH118
+        each
+        for each in ("a.wav", "day1/b.wav", "linked.wav", "day2/b.wav", "folder.wav", "no/where.wav", "nowhere.wav")
+        if each in plain
+    }
+    # a link that stays inside is no plain file, and is still found
+    assert find(tmp_path, "linked.wav", "day2/b.wav", layout="path").problems == ()
+
+
+def test_files_that_no_row_names_are_found_in_folders_too(tmp_path: Path) -> None:
+    touch(tmp_path, "a.wav", "day1/deep/b.wav", "day1/c.txt", ".hidden/d.wav")
+
+    data = DataSettings(metadata="m.csv", layout="path")
+    assert find_unnamed(tmp_path, {"a.wav"}, data) == [os.path.join("day1", "deep", "b.wav")]  # noqa: PTH118

@@ -476,3 +476,20 @@ def test_local_files_are_read_without_what_reads_stores(tmp_path):
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
 
     assert run.stdout.strip() == "[]"
+
+
+def test_the_command_line_shows_and_clears_copies(s3, monkeypatch, capsys):
+    from lalia.cli import main
+    from lalia.data.copies import open_copies
+
+    s3.put("a.wav", b"sound")
+    path = open_copies().fetch(s3.url("a.wav"))
+    said = []
+    for action in ("show", "clear"):
+        monkeypatch.setattr(sys, "argv", ["lalia", "cache", action])
+        with pytest.raises(SystemExit):
+            main()
+        said.append(capsys.readouterr().out.splitlines()[0].partition(": ")[2])
+
+    assert said == ["1 copies, 0.00 MB", "deleted 1 copies, 0.00 MB"]
+    assert not path.exists()

@@ -12,12 +12,13 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from lalia.data.remote import CONNECTIONS, NotThere, ObjectInfo, describe_object, download
+from lalia.data.remote import CONNECTIONS, ObjectInfo, describe_object, download
 from lalia.data.user_cache import user_cache
 from lalia.errors import StorageError
 from lalia.files import write_text
@@ -168,7 +169,7 @@ class Copies:
                     return None
                 self._whole[sha256] = (status.st_ino, status.st_size, status.st_mtime_ns)
             # the last use, where access times are switched off
-            os.utime(path, ns=(_now_ns(), status.st_mtime_ns))
+            os.utime(path, ns=(time.time_ns(), status.st_mtime_ns))
         except OSError:
             return None
         return path
@@ -204,7 +205,7 @@ class Copies:
             if self._known_bytes + size <= self.max_bytes:
                 return
             left = 0
-            now = _now_ns() / 1e9
+            now = time.time()
             files = sorted(self._files())
             total = sum(each for _, each, _ in files)
             for used, each, path in files:
@@ -249,6 +250,11 @@ def fetching_ahead(copies: Copies, urls: Iterable[str]) -> Iterator[None]:
 _copies: Copies | None = None
 
 
+def copies_folder() -> Path:
+    """Return the folder of copies within lalia's in the user's cache folder."""
+    return user_cache("copies")
+
+
 def open_copies() -> Copies:
     """Return the copies in the user's cache folder, with the budget of the environment's ``LALIA_COPIES_GB``.
 
@@ -256,7 +262,7 @@ def open_copies() -> Copies:
         StorageError: if the folder cannot be made, or the budget is no number.
     """
     global _copies
-    folder = user_cache("copies")
+    folder = copies_folder()
     if _copies is None or _copies.folder != folder:
         given = os.environ.get(BUDGET_VARIABLE, str(DEFAULT_BUDGET_GB))
         try:
@@ -277,12 +283,3 @@ def _hash(path: Path, names: set[str]) -> dict[str, str]:
             for digest in digests.values():
                 digest.update(block)
     return {name: digest.hexdigest() for name, digest in digests.items()}
-
-
-def _now_ns() -> int:
-    import time
-
-    return time.time_ns()
-
-
-__all__ = ["Copies", "NotThere", "fetching_ahead", "open_copies"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lalia.data.safe_paths import leaves_by_link, why_no_file, why_unsafe
+from lalia.data.safe_paths import PlainFiles, leaves_by_link, why_no_file, why_unsafe
 from lalia.errors import list_some, nearest_choice
 from lalia.settings import DataSettings
 
@@ -50,6 +50,7 @@ def find_audio(rows: pd.DataFrame, places: Iterable[str], folder: Path, data: Da
     named = {relative_path(place, data) for place, why in reason_of.items() if why is None}
     unnamed = find_unnamed(folder, named, data)
     note = f"recordings in the folder that no row names: {len(unnamed)} ({list_some(unnamed, most=3)})"
+    plain = PlainFiles(folder)
     paths: list[str] = []
     unsafe: list[str] = []
     missing: dict[str, str] = {}
@@ -60,6 +61,8 @@ def find_audio(rows: pd.DataFrame, places: Iterable[str], folder: Path, data: Da
             continue
         inside = relative_path(place, data) if place else ""
         paths.append(os.path.join(folder, inside))  # noqa: PTH118
+        if inside in plain:
+            continue
         if not data.follow_links and leaves_by_link(folder, inside):
             unsafe.append(f"'{place}' in row {number} leaves the folder by a link")
         elif not os.path.isfile(paths[-1]):  # noqa: PTH113
@@ -132,8 +135,9 @@ def find_unnamed(folder: Path, named: Collection[str], data: DataSettings) -> li
         found = []
         for parent, folders, files in os.walk(folder):
             folders[:] = [name for name in folders if not name.startswith(".")]
-            audio = (name for name in files if has_extension(name, AUDIO_EXTENSIONS))
-            found += [os.path.relpath(os.path.join(parent, name), folder) for name in audio]  # noqa: PTH118
+            below = os.path.relpath(parent, folder)
+            within = "" if below == os.curdir else f"{below}{os.sep}"
+            found += [f"{within}{name}" for name in files if has_extension(name, AUDIO_EXTENSIONS)]
     return sorted(place for place in found if place not in named and not place.startswith("."))
 
 

@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -94,9 +95,11 @@ def _read_delimited(name: str, content: bytes, delimiters: str) -> pd.DataFrame:
     numbers: list[int] = []
     rows: list[list[str]] = []
     number = 0
+    # equal cells are one text in memory: of a long table most are
+    shared: dict[str, str] = {}
     try:
         for number, row in enumerate(reader, start=1):
-            cells = [cell.strip() for cell in row]
+            cells = [shared.setdefault(text, text) for cell in row for text in (cell.strip(),)]
             if any(cells):
                 numbers.append(number)
                 rows.append(cells)
@@ -178,7 +181,8 @@ def _parse_json(name: str, text: str) -> Any:
     """Read JSON with its numbers as they are written."""
 
     def pair_up(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        record = dict(pairs)
+        # the names of columns are one text in memory, not one in each record
+        record = {sys.intern(key): value for key, value in pairs}
         if len(record) < len(pairs):
             (twice, _), *_ = Counter(key for key, _ in pairs).most_common(1)
             raise TableError(f"{name}: '{twice}' stands twice in one record.")

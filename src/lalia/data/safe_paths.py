@@ -1,6 +1,7 @@
 """Which ids and relative paths may become file names, by the rules of POSIX and of Windows alike."""
 
 import os
+import re
 import stat
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -17,6 +18,9 @@ _DEVICES = frozenset(
     ]
 )
 
+# what nearly all paths are like, and most quickly told
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
+
 
 def why_unsafe(place: str, layout: str) -> str | None:
     """Say why an id or a relative path must not become a file name, or return None if it may.
@@ -31,6 +35,9 @@ def why_unsafe(place: str, layout: str) -> str | None:
         >>> why_unsafe("nul.wav", "path")
         'is the name of a device on Windows'
     """
+    if _PLAIN.fullmatch(place) and (layout == "path" or "/" not in place):
+        stem = place.rpartition("/")[2].partition(".")[0].upper()
+        return "is the name of a device on Windows" if stem in _DEVICES else None
     posix, windows = PurePosixPath(place), PureWindowsPath(place)
     if "\0" in place:
         return "contains a NUL character"
@@ -46,6 +53,39 @@ def why_unsafe(place: str, layout: str) -> str | None:
     if windows.parts[-1].partition(".")[0].partition(":")[0].rstrip().upper() in _DEVICES:
         return "is the name of a device on Windows"
     return None
+
+
+class PlainFiles:
+    """The regular files below a folder that no link leads to, listed a folder at a time: quick where there are many.
+
+    One that is not among them may still be there: by a link, or under another spelling where a disk allows that.
+
+    Args:
+        folder: the one that they lie below.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._names: dict[str, frozenset[str]] = {}
+
+    def __contains__(self, inside: str) -> bool:
+        """Return whether a relative path is that of a regular file."""
+        parent, _, name = inside.rpartition(os.sep)
+        if parent not in self._names:
+            self._names[parent] = self._list(parent)
+        return name in self._names[parent]
+
+    def _list(self, parent: str) -> frozenset[str]:
+        place = self._folder
+        try:
+            for part in Path(parent).parts:
+                place /= part
+                if place.is_symlink():
+                    return frozenset()
+            with os.scandir(place) as entries:
+                return frozenset(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
+        except (OSError, ValueError):
+            return frozenset()
 
 
 def leaves_by_link(folder: Path, inside: str) -> bool:

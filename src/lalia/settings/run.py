@@ -104,7 +104,8 @@ class CacheSettings(Settings):
     """Where activations of a frozen encoder are kept, so that each is computed once."""
 
     dir: str | None = None
-    """The folder; null is lalia's in the user's cache folder."""
+    """The folder; null is lalia's in the user's cache folder, and so it is with a URL of s3 or gs, at which entries are
+    then shared with other machines."""
     max_gb: NotNegative = 50.0
     """The most it may take, in units of 10^9 bytes; then what was used longest ago goes. 0 keeps nothing."""
     dtype: Literal["float16", "float32"] = "float16"
@@ -169,7 +170,7 @@ class RunSettings(Settings):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     """The seed of the split, the new weights, the order of training, dropout and augmentation."""
     runs: str = "runs"
-    """The folder of the run folders."""
+    """The folder of the run folders, a path or a URL of s3 or gs."""
     data: DataSettings
     split: SplitSettings = RandomSplit()
     audio: AudioSettings = AudioSettings()

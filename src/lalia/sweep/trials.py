@@ -99,9 +99,9 @@ def run_trial(
     try:
         settings = settings_of(base, values, folder)
         if is_cross_validation(settings):
-            place = cross_validate(settings, resume=True, progress=progress)
+            place = cross_validate(settings, resume="same", progress=progress)
         else:
-            place = train(settings, resume=True, progress=progress, scans=scans, scores_test=False)
+            place = train(settings, resume="same", progress=progress, scans=scans, scores_test=False)
     except Stopped:
         raise
     except LaliaError as error:

@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -29,7 +29,9 @@ from lalia.data.user_cache import user_cache
 from lalia.errors import CacheError
 from lalia.files import make_private, replacing
 from lalia.model.saved_rater import hash_weights
+from lalia.places import is_url
 from lalia.settings import CacheSettings
+from lalia.training.shared_entries import SharedEntries, in_parallel
 
 try:
     import fcntl
@@ -85,6 +87,7 @@ class ActivationStore:
         max_gb: the budget in units of 10^9 bytes; 0 stores nothing.
         dtype: ``float16`` keeps half the bytes; tensors with a value outside its range, or with none in its normal
             range, are kept in float32.
+        shared: entries that other machines have computed, or may want; None: there are none.
 
     Raises:
         CacheError: if the folder cannot be made or written.
@@ -101,8 +104,16 @@ class ActivationStore:
         {'mean': tensor([0.5000, 2.0000])}
     """
 
-    def __init__(self, folder: str | Path, *, max_gb: float = 50.0, dtype: StorageType = "float16") -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        max_gb: float = 50.0,
+        dtype: StorageType = "float16",
+        shared: SharedEntries | None = None,
+    ) -> None:
         self.folder = Path(folder)
+        self.shared = shared
         self.max_bytes = int(max_gb * 1e9)
         self.dtype: StorageType = dtype
         try:
@@ -121,7 +132,7 @@ class ActivationStore:
 
     def __contains__(self, key: str) -> bool:
         """Return whether there is an entry, whole or not."""
-        return self._path(key).exists()
+        return self._path(key).exists() or (self.shared is not None and self.shared.size(_name(key)) is not None)
 
     def load(self, key: str) -> dict[str, Tensor] | None:
         """Return the tensors of an entry, floats as float32, or None if there is none that is whole.
@@ -137,9 +148,11 @@ class ActivationStore:
                 identity = _identify(os.fstat(file.fileno()))
                 content = file.read()
         except OSError:
-            return None
+            return self.load(key) if self._bring(key) else None
         tensors = _read_entry(content, key, is_known=self._whole.get(key) == identity)
         if tensors is None:
+            if self.shared is not None:
+                self.shared.leave_out(_name(key))
             logger.info("The cache entry '%s' is damaged and is computed again.", path)
             return None
         self._use(key, path, identity)
@@ -172,13 +185,46 @@ class ActivationStore:
                 self._warn(f"the budget of {self.max_bytes / 1e9:.3g} GB is full with what is in use")
                 return False
             make_private(path.parent)
-            with replacing(path) as temporary:
+            # an entry tells by its checksum that it is whole
+            with replacing(path, waits_for_disk=False) as temporary:
                 save_file(kept, temporary, metadata={"lalia": json.dumps(entry)})
             status = path.stat()
             self._count(status.st_size)
             self._whole[key] = _identify(status)
         except (OSError, SafetensorError) as cause:
             self._warn(f"'{path}' cannot be written ({getattr(cause, 'strerror', None) or cause})")
+            return False
+        if self.shared is not None:
+            self.shared.write(_name(key), path)
+        return True
+
+    def bring(self, keys: Iterable[str]) -> None:
+        """Copy the entries that are shared and not here, several at a time, before they are loaded one by one."""
+        if self.shared is None:
+            return
+        in_parallel(self._bring, [key for key in dict.fromkeys(keys) if not self._path(key).exists() and key in self])
+
+    def settle(self) -> None:
+        """Wait until all that is to be shared is."""
+        if self.shared is not None:
+            self.shared.settle()
+
+    def _bring(self, key: str) -> bool:
+        """Copy a shared entry and return whether it is here now."""
+        size = None if self.shared is None else self.shared.size(_name(key))
+        if self.shared is None or size is None:
+            return False
+        path = self._path(key)
+        try:
+            with self.shared.one_at_a_time:
+                if not self._make_room(size):
+                    return False
+                self._count(size)
+            make_private(path.parent)
+            with replacing(path) as temporary:
+                if not self.shared.read(_name(key), temporary):
+                    raise FileNotFoundError
+        except OSError:
             return False
         return True
 
@@ -223,7 +269,7 @@ class ActivationStore:
         return before
 
     def _path(self, key: str) -> Path:
-        return self.folder / key[:2] / f"{key}.safetensors"
+        return self.folder / _name(key)
 
     def _shrink(self, tensor: Tensor) -> Tensor:
         if not tensor.is_floating_point():
@@ -328,12 +374,13 @@ def open_store(settings: CacheSettings) -> ActivationStore:
     Raises:
         CacheError: if its folder cannot be made or written.
     """
-    return ActivationStore(cache_folder(settings.dir), max_gb=settings.max_gb, dtype=settings.dtype)
+    shared = SharedEntries(settings.dir) if settings.dir is not None and is_url(settings.dir) else None
+    return ActivationStore(cache_folder(settings.dir), max_gb=settings.max_gb, dtype=settings.dtype, shared=shared)
 
 
 def cache_folder(given: str | Path | None) -> Path:
-    """Return the folder that was given, or lalia's in the user's cache folder."""
-    return Path(given) if given is not None else default_cache_folder()
+    """Return the folder that was given, or lalia's in the user's cache folder, also where a URL was given."""
+    return default_cache_folder() if given is None or is_url(given) else Path(given)
 
 
 def content_key(**content: Any) -> str:
@@ -381,6 +428,11 @@ def fits_float16(values: Tensor) -> bool:
 def _library_versions() -> dict[str, str]:
     versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
     return versions | {"libsndfile": soundfile.__libsndfile_version__}
+
+
+def _name(key: str) -> str:
+    """Return the path of an entry inside the folder."""
+    return f"{key[:2]}/{key}.safetensors"
 
 
 def _identify(status: os.stat_result) -> _Identity:

@@ -3,7 +3,7 @@
 import itertools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +79,7 @@ def fit(
     progress: Progress | None = None,
     trackers: Trackers | None = None,
     processes: Processes | None = None,
+    after_save: Callable[[], None] | None = None,
 ) -> FitResult:
     """Train a rater and leave it with the weights of its best epoch.
 
@@ -102,6 +103,7 @@ def fit(
         trackers: get the rows of the history.
         processes: which train together, each calling this with the same arguments; the first one alone writes and
             tells. None: those that this one was started with.
+        after_save: is called by the first process after each checkpoint.
 
     Raises:
         TrainingError: if nothing trains, there is nothing to train on, the loss stays not finite, or there is not
@@ -113,6 +115,7 @@ def fit(
     reader = reader or InputReader(rater, workers=settings.workers, processes=processes)
     shown = (progress or Progress(), trackers or Trackers()) if processes.is_first else (Progress(), Trackers())
     session = _Session(rater, train, validation, settings, seed, reader, checkpoints, run_id, *shown, processes)
+    session.after_save = after_save or session.after_save
     session.prepare_checkpoints(resume)
     try:
         session.trackers.begin(session.position.history)
@@ -180,6 +183,7 @@ class _Session:
         self.position = Position()
         self.best: dict[str, Tensor] = {}
         self.skipped_last = ""
+        self.after_save: Callable[[], None] = lambda: None
         self.steps = sum(self._steps_in(epoch) for epoch in range(1, settings.epochs + 1))
 
     def _steps_in(self, epoch: int) -> int:
@@ -412,8 +416,9 @@ class _Session:
     def _save(self, folder: Path) -> None:
         stepper = self.stepper
         self.position.loss_scale = stepper.scaler.state_dict()
-        self.processes.ask_first(
-            lambda: save_checkpoint(
+
+        def save() -> None:
+            save_checkpoint(
                 folder,
                 self.position,
                 run=self.run_id,
@@ -423,7 +428,9 @@ class _Session:
                 adaptation={} if stepper.ranks is None else stepper.ranks.state(),
                 average={} if stepper.average is None else stepper.average.state(),
             )
-        )
+            self.after_save()
+
+        self.processes.ask_first(save)
 
     def averaged(self) -> AbstractContextManager[None]:
         """Give the rater the average of its weights for a while, where there is one."""

@@ -104,6 +104,8 @@ def read_vectors(
             rows[row] = entry[name].numpy()[places]
 
     keys = find_keys(part, dataset)
+    if store is not None:
+        store.bring(key for of_row in keys for key in of_row)
     missing = []
     for row, of_row in enumerate(keys):
         found = None if store is None else load_entries(store, of_row)
@@ -119,4 +121,6 @@ def read_vectors(
                 save_entries(store, keys[row], entries)
                 entries = round_entries(store, entries)
             keep(row, entries[0])
+        if store is not None:
+            store.settle()
     return arrays, len(missing)

@@ -117,6 +117,7 @@ class InputReader:
         if version in filled:
             return
         keys = self._keys_of(dataset, version)
+        self.store.bring(key for of_row in keys for key in of_row)
         with self._alone(keys, progress or Progress()):
             if self._processes.count > 1:
                 missing = self._processes.ask_first(lambda: self._missing(keys))
@@ -126,6 +127,7 @@ class InputReader:
             else:
                 # of what the others have stored, all that this process does not see: on another machine, for example
                 self._store(dataset, keys, self._missing(keys), progress)
+        self.store.settle()
         filled.add(version)
 
     @contextmanager
