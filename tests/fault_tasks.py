@@ -318,10 +318,10 @@ def _break_reading(recording, how):
             os.kill(os.getpid(), signal.SIGKILL)
         raise RuntimeError("broken on purpose")
 
-    def load_waveform(path, preprocessing, *sha256):
+    def load_waveform(path, preprocessing, sha256=None):
         if Path(path).stem == recording:
             break_off()
-        return decode(path, preprocessing, *sha256)
+        return decode(path, preprocessing, sha256)
 
     def find_keys(part, dataset):
         keys = find(part, dataset)

@@ -1,6 +1,7 @@
 """A small pool of processes that decode audio: one that crashes, hangs or takes too much costs one recording."""
 
 import atexit
+import io
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import psutil
@@ -209,8 +210,10 @@ class _Decoder:
         except (OSError, TypeError) as error:
             raise AudioError(f"No process to decode audio can be started: {error}.") from error
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._stdin, self._stdout = self._process.stdin, self._process.stdout
-        _enlarge(self._stdout.fileno())
+        self._stdin = self._process.stdin
+        _enlarge(self._process.stdout.fileno())
+        # the messages of a short file are read at once: each of them alone would cost a switch of threads
+        self._messages = io.BufferedReader(cast(io.FileIO, self._process.stdout))
 
     @property
     def is_alive(self) -> bool:
@@ -331,13 +334,13 @@ class _Decoder:
         self._process.kill()
         self._stdin.close()
         self._process.wait()
-        self._stdout.close()
+        self._messages.close()
         self._unshare()
 
     def forget(self) -> None:
         """Close the pipes alone, so that the process ends with the parent that it belongs to."""
         self._stdin.close()
-        self._stdout.close()
+        self._messages.close()
         self._unshare()
         self._process.returncode = 0  # it is not this process's to wait for
 
@@ -387,7 +390,7 @@ class _Decoder:
 
     def _receive_into(self, place: memoryview) -> None:
         while place:
-            n_bytes = self._stdout.readinto(place)  # type: ignore[attr-defined]
+            n_bytes = self._messages.readinto(place)
             if not n_bytes:
                 raise _Gone
             place = place[n_bytes:]
