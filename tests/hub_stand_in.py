@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import huggingface_hub
 import pytest
@@ -121,6 +121,8 @@ class _Handler(BaseHTTPRequestHandler):
         path, body = self._path(), self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if path == "/api/validate-yaml":
             return self._answer({"warnings": [], "errors": []})
+        if "/paths-info/" in path:
+            return self._describe_paths(path, parse_qs(body.decode())["paths"])
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if token != TOKEN:
             known = token == READ_TOKEN
@@ -158,17 +160,18 @@ class _Handler(BaseHTTPRequestHandler):
         if commit is None:
             return self._refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         if api and rest[:1] == ["tree"]:
-            return self._answer(
-                [
-                    {"type": "file", "path": file, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
-                    for file, content in repository.files[commit].items()
-                ]
-            )
+            return self._answer([_describe(file, content) for file, content in repository.files[commit].items()])
         if api:
             return self._answer({"id": name, "sha": commit, "private": repository.private, "siblings": []})
         if repository.gated:
             return self._refuse(403, "GatedRepo", "Access to model is restricted.")
         return self._send_file(repository.files[commit]["/".join(rest[2:])], commit, send_body=send_body)
+
+    def _describe_paths(self, path: str, wanted: list[str]) -> None:
+        name, _, revision = path.removeprefix("/api/models/").partition("/paths-info/")
+        repository = self.hub.repositories[name]
+        files = repository.files[repository.find(revision) or ""]
+        self._answer([_describe(file, files[file]) for file in wanted if file in files])
 
     def _create(self, asked: dict[str, str | None]) -> None:
         name = f"{asked['organization'] or 'me'}/{asked['name']}"
@@ -206,3 +209,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if send_body and self.command != "HEAD":
             self.wfile.write(body)
+
+
+def _describe(file: str, content: bytes) -> dict[str, str | int]:
+    oid = hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
+    return {"type": "file", "path": file, "size": len(content), "oid": oid}

@@ -12,11 +12,13 @@ import pytest
 import soundfile
 
 from cloud_stores import BUCKET, KEY, SECRET, gcs_store, s3_store
+from hub_stand_in import Repository, stand_in, use_endpoint
 from lalia.config import load_config
 from lalia.data import copies as copies_module
 from lalia.data import remote
 from lalia.data.audio import Preprocessing, load_waveform, scan_recordings
-from lalia.data.copies import Copies
+from lalia.data.copies import Copies, open_copies
+from lalia.data.dataset import RecordingDataset, load_batches
 from lalia.data.inputs import find_recordings
 from lalia.data.readers import read_cells
 from lalia.data.storage import local_file
@@ -443,6 +445,38 @@ def test_a_table_in_memory_is_read(tmp_path, monkeypatch):
         read_cells("ftp://study/m.csv")
 
 
+def test_processes_that_read_ahead_read_from_a_store_too(s3, tmp_path):
+    table = read_table(study(s3, tmp_path))
+    preprocessing = Preprocessing(16_000, None, 30.0, 30.0)
+    scan = scan_recordings(table.recordings, preprocessing, min_seconds=0.1)
+    dataset = RecordingDataset(table.add_columns(scan.drop(columns="problem")), preprocessing)
+    s3.faults.requests.clear()
+
+    assert len(list(load_batches(dataset, [[0], [1]], workers=1))) == 2
+    assert not s3.faults.requests
+    open_copies().clear()
+    assert len(list(load_batches(dataset, [[0]], workers=1))) == 1
+    open_copies().clear()
+    s3.faults.denied.append("GET *a1.wav")
+    with pytest.raises(StorageError, match=r"^Cannot read 's3://studies/study/audio/a1\.wav': access is denied"):
+        list(load_batches(dataset, [[0]], workers=1))
+
+
+def test_files_of_the_hub_are_read(copies, tmp_path, monkeypatch):
+    with stand_in() as hub:
+        use_endpoint(monkeypatch, hub.endpoint, tmp_path / "hub")
+        hub.repositories["lab/corpus"] = Repository()
+        hub.repositories["lab/corpus"].commit({"study/metadata.csv": TABLE.encode(), "study/a@1.wav": b"sound"})
+
+        listed = remote.list_objects("hf://lab/corpus@main/study")
+
+        assert sorted(listed) == ["a@1.wav", "metadata.csv"]
+        assert copies.fetch("hf://lab/corpus@main/study/a@1.wav").read_bytes() == b"sound"
+        assert listed["a@1.wav"].digests[0][0] == "git"
+        with pytest.raises(remote.NotThere):
+            copies.fetch("hf://lab/corpus/study/b.wav")
+
+
 # --- what must not happen ---------------------------------------------------------------------------------------------
 
 
@@ -480,7 +514,6 @@ def test_local_files_are_read_without_what_reads_stores(tmp_path):
 
 def test_the_command_line_shows_and_clears_copies(s3, monkeypatch, capsys):
     from lalia.cli import main
-    from lalia.data.copies import open_copies
 
     s3.put("a.wav", b"sound")
     path = open_copies().fetch(s3.url("a.wav"))
