@@ -1,9 +1,10 @@
 """From recording ids to audio files: the layouts of a folder of recordings."""
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -46,11 +47,46 @@ def find_audio(rows: pd.DataFrame, places: Iterable[str], folder: Path, data: Da
     """
     if not folder.is_dir():
         return AudioFiles(problems=(f"data.audio_dir: '{folder}' is not a folder",))
-    reason_of = {place: why_unsafe(place, data.layout) for place in places if place}
-    named = {relative_path(place, data) for place, why in reason_of.items() if why is None}
-    unnamed = find_unnamed(folder, named, data)
-    note = f"recordings in the folder that no row names: {len(unnamed)} ({list_some(unnamed, most=3)})"
     plain = PlainFiles(folder)
+
+    def look(inside: str) -> Found:
+        path = os.path.join(folder, inside)  # noqa: PTH118
+        if inside in plain:
+            return Found(path)
+        if not data.follow_links and leaves_by_link(folder, inside):
+            return Found(path, unsafe="leaves the folder by a link")
+        return Found(path, missing="" if os.path.isfile(path) else why_no_file(path))  # noqa: PTH113
+
+    return look_up(rows, places, folder, data, look=look, find_unnamed=lambda named: find_unnamed(folder, named, data))
+
+
+class Found(NamedTuple):
+    """What lies under a relative path: where that is, and why it must not be read or why there is no audio."""
+
+    path: str
+    unsafe: str = ""
+    missing: str = ""
+
+
+def look_up(
+    rows: pd.DataFrame,
+    places: Iterable[str],
+    folder: str | Path,
+    data: DataSettings,
+    *,
+    look: Callable[[str], Found],
+    find_unnamed: Callable[[set[str]], Sequence[str]],
+) -> AudioFiles:
+    """Look up the audio of each recording, in a folder or elsewhere, and say what is wrong.
+
+    Args:
+        rows: and ``places`` and ``data``, as for ``find_audio``.
+        folder: of the recordings, for messages.
+        look: tells what lies under a relative path, as ``relative_path`` gives it.
+        find_unnamed: lists the recordings that are there beside those of these relative paths.
+    """
+    reason_of = {place: why_unsafe(place, data.layout) for place in places if place}
+    unnamed = find_unnamed({relative_path(place, data) for place, why in reason_of.items() if why is None})
     paths: list[str] = []
     unsafe: list[str] = []
     missing: dict[str, str] = {}
@@ -60,19 +96,19 @@ def find_audio(rows: pd.DataFrame, places: Iterable[str], folder: Path, data: Da
             unsafe.append(f"'{place}' in row {number} {reason_of[place]}")
             continue
         inside = relative_path(place, data) if place else ""
-        paths.append(os.path.join(folder, inside))  # noqa: PTH118
-        if inside in plain:
-            continue
-        if not data.follow_links and leaves_by_link(folder, inside):
-            unsafe.append(f"'{place}' in row {number} leaves the folder by a link")
-        elif not os.path.isfile(paths[-1]):  # noqa: PTH113
+        found = look(inside)
+        paths.append(found.path)
+        if found.unsafe:
+            unsafe.append(f"'{place}' in row {number} {found.unsafe}")
+        elif found.missing:
             missing[recording] = inside
-            reasons[recording] = why_no_file(paths[-1])
+            reasons[recording] = found.missing
     problems = []
     if unsafe:
         problems.append(refuse_unsafe(unsafe, data.layout))
     if missing and data.unreadable == "stop":
         problems.append(refuse_missing(missing, len(rows), folder, unnamed))
+    note = f"recordings in the folder that no row names: {len(unnamed)} ({list_some(unnamed, most=3)})"
     return AudioFiles(tuple(paths), reasons, (note,) if unnamed else (), tuple(problems))
 
 

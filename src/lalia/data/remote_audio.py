@@ -1,15 +1,13 @@
 """From recording ids to audio objects: the layouts of a folder of recordings that is at a URL."""
 
-import posixpath
+import os
 from collections.abc import Collection, Iterable
 
 import pandas as pd
 
 from lalia.data.copies import open_copies
-from lalia.data.layout import AUDIO_EXTENSIONS, AudioFiles, has_extension, refuse_missing, refuse_unsafe, relative_path
+from lalia.data.layout import AUDIO_EXTENSIONS, AudioFiles, Found, has_extension, look_up
 from lalia.data.remote import list_objects
-from lalia.data.safe_paths import why_unsafe
-from lalia.errors import list_some
 from lalia.places import join_url
 from lalia.settings import DataSettings
 
@@ -32,35 +30,27 @@ def find_audio_objects(rows: pd.DataFrame, places: Iterable[str], folder: str, d
     Raises:
         StorageError: if the folder cannot be listed.
     """
-    reason_of = {place: why_unsafe(place, data.layout) for place in places if place}
-    named = {_inside(place, data) for place, why in reason_of.items() if why is None}
     listed = list_objects(folder, recursive=data.layout != "flat")
-    unnamed = sorted(_unnamed(listed, named, data))
-    urls: list[str] = []
-    unsafe: list[str] = []
-    missing: dict[str, str] = {}
-    for number, recording, place in zip(rows.index, rows["recording"], rows["path"], strict=True):
-        if reason_of.get(place):
-            unsafe.append(f"'{place}' in row {number} {reason_of[place]}")
-            continue
-        inside = _inside(place, data) if place else ""
-        urls.append(join_url(folder, inside))
-        if inside not in listed:
-            missing[recording] = inside
-    open_copies().note({join_url(folder, inside): listed[inside] for inside in named if inside in listed})
-    problems = []
-    if unsafe:
-        problems.append(refuse_unsafe(unsafe, data.layout))
-    if missing and data.unreadable == "stop":
-        problems.append(refuse_missing(missing, len(rows), folder, unnamed))
-    notes = (f"recordings in the folder that no row names: {len(unnamed)} ({list_some(unnamed, most=3)})",)
-    reasons = dict.fromkeys(missing, "no audio file")
-    return AudioFiles(tuple(urls), reasons, notes if unnamed else (), tuple(problems))
+    used = {}
+
+    def look(inside: str) -> Found:
+        name = _with_slashes(inside)
+        url = join_url(folder, name)
+        if name in listed:
+            used[url] = listed[name]
+        return Found(url, missing="" if name in listed else "no audio file")
+
+    def find_unnamed(named: set[str]) -> list[str]:
+        return sorted(_unnamed(listed, set(map(_with_slashes, named)), data))
+
+    found = look_up(rows, places, folder, data, look=look, find_unnamed=find_unnamed)
+    open_copies().note(used)
+    return found
 
 
-def _inside(place: str, data: DataSettings) -> str:
-    """Return the path of an id's object inside the folder, with slashes on every system."""
-    return posixpath.normpath(place) if data.layout == "path" else relative_path(place, data).replace("\\", "/")
+def _with_slashes(inside: str) -> str:
+    """Return a relative path as part of a URL, with slashes on every system."""
+    return inside.replace(os.sep, "/")
 
 
 def _unnamed(listed: Iterable[str], named: Collection[str], data: DataSettings) -> list[str]:
