@@ -24,6 +24,7 @@ ORDER = [
     "files",
     "csv_files",
     "places",
+    "strict_yaml",
     "settings",
     "inherited",
     "config",
@@ -56,6 +57,7 @@ ORDER = [
     "run_embed",
     "run_audit",
     "starter",
+    "shown",
     "cli",
 ]
 

@@ -11,20 +11,23 @@ import sys
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from lalia.errors import LaliaError, RunError, Stopped, printable
+from lalia.shown import (
+    gigabytes,
+    say,
+    show_audit,
+    show_differences,
+    show_forecast,
+    show_prepared,
+    show_probe,
+    show_result,
+    show_subgroups,
+)
 from lalia.signals import STOP_SIGNALS
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from lalia.evaluation.audit.result import Audit
-    from lalia.evaluation.probe import ProbeResult
-    from lalia.prepare import Prepared
-    from lalia.settings import RunSettings
 
 
 class CacheAction(StrEnum):
@@ -69,6 +72,13 @@ Config = Annotated[Path, typer.Argument(help="The settings of the run, a YAML fi
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="Settings to change, such as train.epochs=5.", metavar="[KEY=VALUE]...")
 ]
+AudioPlaces = Annotated[
+    list[str], typer.Argument(help="Audio files, folders, or tables with a column of paths; or URLs.", metavar="AUDIO")
+]
+PathColumn = Annotated[str | None, typer.Option(help="The column of paths in a table.")]
+AudioLimits = Annotated[
+    list[str] | None, typer.Option(help="A limit of audio.limits, such as max_seconds=20000.", metavar="KEY=VALUE")
+]
 RunFolder = Annotated[str, typer.Argument(help="The folder of a finished run, or its URL.", metavar="RUN")]
 
 
@@ -108,7 +118,7 @@ def demo(
         write_corpus(out, seed=seed)
         settings = load_config(out / "run.yaml", [f"runs={out / 'runs'}"])
         folder = train_run(settings, overwrite=True, progress=progress)
-    _show_result(folder)
+    show_result(folder)
 
 
 @app.command()
@@ -120,7 +130,7 @@ def init(
     from lalia.starter import write_starter
 
     target = write_starter(folder, overwrite=overwrite)
-    _say(f"Wrote {target}: read it, then run: lalia check {target}")
+    say(f"Wrote {target}: read it, then run: lalia check {target}")
 
 
 @app.command()
@@ -139,9 +149,9 @@ def check(
     settings = load_config(config, overrides or [])
     with show_progress() as progress:
         prepared = prepare(settings, progress, most_read=None if read_all else READ_AT_MOST)
-    _show_prepared(prepared)
-    _show_forecast(prepared, settings)
-    _say("Ready to train.")
+    show_prepared(prepared)
+    show_forecast(prepared, settings)
+    say("Ready to train.")
 
 
 @app.command()
@@ -158,10 +168,10 @@ def split(
     parts = split_recordings(load_config(config, overrides or []))
     write_split(parts, out)
     for warning in parts.warnings:
-        _say(f"Note: {warning}", to_stderr=True)
+        say(f"Note: {warning}", to_stderr=True)
     for part, rows in parts.parts.groupby("part"):
-        _say(f"{part}: {len(rows)} recordings of {rows['speaker'].nunique()} speakers")
-    _say(f"Wrote {out} (sha256 {parts.sha256})")
+        say(f"{part}: {len(rows)} recordings of {rows['speaker'].nunique()} speakers")
+    say(f"Wrote {out} (sha256 {parts.sha256})")
 
 
 @app.command()
@@ -187,9 +197,9 @@ def train(
     with show_progress() as progress:
         folder = train_all(settings, resume=resume, overwrite=overwrite, allow_change=allow_change, progress=progress)
     if is_first_process():
-        _show_result(folder)
+        show_result(folder)
         if is_url(settings.runs):
-            _say(f"Uploaded to {join_url(settings.runs, folder.name)}")
+            say(f"Uploaded to {join_url(settings.runs, folder.name)}")
 
 
 @app.command()
@@ -200,7 +210,7 @@ def evaluate(run: RunFolder) -> None:
 
     with show_progress() as progress:
         folder = evaluate_run(run, progress)
-    _show_result(folder)
+    show_result(folder)
 
 
 @app.command()
@@ -222,30 +232,26 @@ def report(
         folder, _, manifest = read_run(place)
         if explain:
             with show_progress() as progress:
-                _say(f"Wrote {explain_run(place, progress)}")
-        _say(f"Wrote {write_report(folder)}")
+                say(f"Wrote {explain_run(place, progress)}")
+        say(f"Wrote {write_report(folder)}")
         if "folds" in manifest:
             return  # each fold has a rater, and so a card
         card = refresh_card(folder)
-    _say("The model card was changed by hand and stays." if card is None else f"Wrote {card}")
+    say("The model card was changed by hand and stays." if card is None else f"Wrote {card}")
 
 
 @app.command()
 def predict(
     run: Annotated[str, typer.Argument(help="The folder of a run, or of a saved rater; or its URL.", metavar="RUN")],
-    audio: Annotated[
-        list[str], typer.Argument(help="Audio files, folders, or tables with a column of paths; or URLs.")
-    ],
+    audio: AudioPlaces,
     out: Annotated[Path, typer.Option(help="The file to write, or for audformat the folder.")] = Path(
         "predictions.csv"
     ),
     form: Annotated[
         OutputFormat | None, typer.Option("--format", help="Of the output; else by its extension, csv for any other.")
     ] = None,
-    column: Annotated[str | None, typer.Option(help="The column of paths in a table.")] = None,
-    limit: Annotated[
-        list[str] | None, typer.Option(help="A limit of audio.limits, such as max_seconds=20000.", metavar="KEY=VALUE")
-    ] = None,
+    column: PathColumn = None,
+    limit: AudioLimits = None,
 ) -> None:
     """Rate new recordings: a row per recording and trait with score, level and probability of presence."""
     from lalia.config import read_limits
@@ -261,8 +267,8 @@ def predict(
             fetch_run(run), recordings, out, format=form.value if form else None, limits=limits, progress=progress
         )
     for recording, problem in problems.items():
-        _say(f"Not rated: {recording!r}: {problem}", to_stderr=True)
-    _say(f"Wrote {out}: {len(recordings) - len(problems)} recordings")
+        say(f"Not rated: {recording!r}: {problem}", to_stderr=True)
+    say(f"Wrote {out}: {len(recordings) - len(problems)} recordings")
 
 
 @app.command("app")
@@ -301,25 +307,21 @@ def push(
 
     folder = fetch_run(run)
     if dry_run:
-        _say(f"Wrote {write_shared(folder, out, repository)}: this would go to {repository}")
+        say(f"Wrote {write_shared(folder, out, repository)}: this would go to {repository}")
     else:
-        _say(f"Uploaded to {push_rater(folder, repository, private=private)}")
+        say(f"Uploaded to {push_rater(folder, repository, private=private)}")
 
 
 @app.command()
 def embed(
     encoder: Annotated[str, typer.Argument(help="An id of the hub, a folder, or that of a run.", metavar="ENCODER")],
-    audio: Annotated[
-        list[str], typer.Argument(help="Audio files, folders, or tables with a column of paths; or URLs.")
-    ],
+    audio: AudioPlaces,
     depths: Annotated[str, typer.Option(help="Such as 9,12: 0 is the stem, last the encoder's own output.")] = "last",
     pool: Annotated[Pooled, typer.Option(help="Over the frames of a recording.")] = Pooled.MEAN,
     out: Annotated[Path, typer.Option(help="The file to write: parquet, jsonl or csv.")] = Path("embeddings.parquet"),
-    column: Annotated[str | None, typer.Option(help="The column of paths in a table.")] = None,
+    column: PathColumn = None,
     revision: Annotated[str | None, typer.Option(help="The branch, tag or commit of an id.")] = None,
-    limit: Annotated[
-        list[str] | None, typer.Option(help="A limit of audio.limits, such as max_seconds=20000.", metavar="KEY=VALUE")
-    ] = None,
+    limit: AudioLimits = None,
 ) -> None:
     """Write what an encoder makes of recordings: a row per recording and depth with the pooled vector."""
     import torch
@@ -347,8 +349,8 @@ def embed(
             progress=progress,
         )
     for recording, problem in problems.items():
-        _say(f"Left out: {recording!r}: {problem}", to_stderr=True)
-    _say(f"Wrote {out}: {len(recordings) - len(problems)} recordings")
+        say(f"Left out: {recording!r}: {problem}", to_stderr=True)
+    say(f"Wrote {out}: {len(recordings) - len(problems)} recordings")
 
 
 @app.command()
@@ -365,8 +367,8 @@ def probe(
     settings = load_config(config, overrides or [])
     with show_progress() as progress:
         result = run_probe(settings, out, progress)
-    _show_probe(result)
-    _say(f"Wrote {probe_folder(settings, out)}: probe.csv, probe.json, probe.svg")
+    show_probe(result)
+    say(f"Wrote {probe_folder(settings, out)}: probe.csv, probe.json, probe.svg")
 
 
 @app.command()
@@ -387,15 +389,15 @@ def audit(
 
     if is_url(config) or Path(config).is_dir():
         with opened_run(config) as folder:
-            _show_subgroups(audit_run(folder, overrides or []))
-        _say(f"Wrote {folder / 'audit'}: subgroups.csv, subgroups.json")
+            show_subgroups(audit_run(folder, overrides or []))
+        say(f"Wrote {folder / 'audit'}: subgroups.csv, subgroups.json")
         return
 
     settings = load_config(config, overrides or [])
     with show_progress() as progress:
         result = run_audit(settings, out, progress)
-    _show_audit(result)
-    _say(f"Wrote {audit_folder(settings, out)}: audit.json, {', '.join(f'{name}.csv' for name in result.tables)}")
+    show_audit(result)
+    say(f"Wrote {audit_folder(settings, out)}: audit.json, {', '.join(f'{name}.csv' for name in result.tables)}")
 
 
 @app.command()
@@ -429,9 +431,9 @@ def sweep(
         result = run_sweep(settings, folder, ray=ray, progress=progress)
         tested = evaluate_winner(folder, progress) if test else None
     show_standings(result, settings.metric)
-    _say(f"Report: {folder / 'report.html'}")
+    say(f"Report: {folder / 'report.html'}")
     if tested is not None:
-        _show_result(tested)
+        show_result(tested)
     if result.failed:
         raise RunError(f"{len(result.failed)} of {len(result.outcomes)} trials failed: {result.failed[0].error}")
 
@@ -452,8 +454,8 @@ def compare(
 
     with show_progress() as progress:
         table = compare_runs([fetch_run(run) for run in runs], out, part=part, seed=seed, progress=progress)
-    _show_differences(table)
-    _say(f"Wrote {out}: compare.csv, compare.json, compare.svg, runs.csv")
+    show_differences(table)
+    say(f"Wrote {out}: compare.csv, compare.json, compare.svg, runs.csv")
 
 
 @app.command()
@@ -473,19 +475,19 @@ def cache(
     is_clearing = action is CacheAction.CLEAR
     if copies_folder().is_dir() and folder is None:
         count, size = open_copies().clear() if is_clearing else open_copies().summary()
-        _say(f"{copies_folder()}: {'deleted ' if is_clearing else ''}{count} copies, {_gigabytes(size)}")
+        say(f"{copies_folder()}: {'deleted ' if is_clearing else ''}{count} copies, {gigabytes(size)}")
     if not place.is_dir():
-        _say(f"{place}: nothing is kept there.")
+        say(f"{place}: nothing is kept there.")
         return
     store = ActivationStore(place)
     if is_clearing:
         found = store.clear()
-        _say(f"{place}: deleted {found.entries} entries, {_gigabytes(found.size_bytes)}")
+        say(f"{place}: deleted {found.entries} entries, {gigabytes(found.size_bytes)}")
         return
     found = store.summary()
-    _say(f"{place}: {found.entries} entries, {_gigabytes(found.size_bytes)}")
+    say(f"{place}: {found.entries} entries, {gigabytes(found.size_bytes)}")
     if found.oldest_use is not None:
-        _say(f"The first to go was last used on {datetime.fromtimestamp(found.oldest_use):%Y-%m-%d %H:%M}.")
+        say(f"The first to go was last used on {datetime.fromtimestamp(found.oldest_use):%Y-%m-%d %H:%M}.")
 
 
 def _show_or_clear_copies(action: CacheAction) -> None:
@@ -497,200 +499,7 @@ def _show_or_clear_copies(action: CacheAction) -> None:
             clear_cache(name)
         if files:
             verb = "deleted " if action is CacheAction.CLEAR else ""
-            _say(f"{user_cache(name)}: {verb}{files} {what}, {_gigabytes(size)}")
-
-
-def _show_differences(table: "pd.DataFrame") -> None:
-    from lalia.run_compare import SHOWN_METRICS
-    from lalia.terminal import show_table
-
-    for (first, second), rows in table[table["unit"] == "recording"].groupby(["first_run", "second_run"], sort=False):
-        shown = [
-            (
-                row["trait"],
-                row["metric"],
-                *(_number(row[key], ".2f") for key in ("first", "second")),
-                "{}\n{} to {}".format(*(_number(row[key], "+.2f") for key in ("difference", "low", "high"))),
-                *(_number(row[key], ".3f") for key in ("p", "p_holm")),
-            )
-            for row in rows[rows["metric"].isin(SHOWN_METRICS)].to_dict("records")
-        ]
-        columns = ["", "metric", "first", "second", "difference (95 %)", "p", "p, all traits"]
-        show_table(f"{second} compared with {first}, by recording", columns, shown)
-
-
-def _number(value: float, form: str) -> str:
-    return "-" if value != value else format(value, form)
-
-
-def _show_audit(result: "Audit") -> None:
-    from lalia.errors import list_some
-    from lalia.terminal import show_table
-
-    quality = result.to_json()["quality"]
-    rows = [
-        (name, *("-" if value[key] is None else f"{value[key]:.4g}" for key in ("low", "median", "high")))
-        for name, value in quality.items()
-    ]
-    show_table("Recordings", ["", "5 % below", "median", "5 % above"], rows)
-    traits = list(result.identity)
-    confounds = [
-        (name, *(_in_words(tree[trait]["auc"].to_json()) for trait in traits))
-        for name, tree in result.confounds.items()
-    ]
-    show_table("AUC of what is no speech, with 95 % intervals", ["", *traits], confounds)
-    identity = [
-        (trait, found) if isinstance(found, str) else (trait, *map(_in_words, found.to_json().values()))
-        for trait, found in result.identity.items()
-    ]
-    columns = ["", "by recording", "by speaker", "difference", "shuffled speakers"]
-    show_table(f"AUC where recordings or speakers are split, from {result.vectors}", columns, identity)
-    curve = [
-        (size, *(_in_words(tree["macro"][metric].to_json()) for metric in ("auc", "spearman")))
-        for size, tree in result.curve.items()
-    ]
-    show_table(
-        f"Learning from so many speakers, mean over traits, from {result.vectors}", ["", "auc", "spearman"], curve
-    )
-    if len(result.like_voices):
-        alike = [tuple(row) for row in result.like_voices.round(2).itertuples(index=False)]
-        show_table("Voices most alike: listen to them", ["", "and", "similarity", "more alike than own"], alike)
-    for note in result.notes:
-        _say(f"Note: {note}")
-    for finding in result.findings:
-        shown = f" {list_some(finding.recordings)}" if finding.check == "quality" and finding.recordings else ""
-        _say(f"- {finding.sentence}{shown}")
-    _say(f"{len(result.findings)} findings." if result.findings else "Nothing was found.")
-
-
-def _show_subgroups(found: "pd.DataFrame") -> None:
-    from lalia.evaluation.audit.subgroups import SUBGROUP_METRICS
-    from lalia.terminal import show_table
-
-    keys = ("value", "low", "high")
-    part = "test" if "test" in set(found["part"]) else found["part"].iloc[0]
-    rows = []
-    for (attribute, group), of_group in found[found["part"] == part].groupby(["attribute", "group"], sort=False):
-        means = of_group[of_group["trait"] == "macro"].set_index("metric")
-        if means.empty:
-            rows.append((f"{attribute}: {group}", "-", *[""] * len(SUBGROUP_METRICS)))
-            continue
-        known = {
-            name: {key: None if value != value else value for key, value in zip(keys, values, strict=True)}
-            for name, values in zip(means.index, means[list(keys)].astype(float).to_numpy().tolist(), strict=True)
-        }
-        numbers = [_in_words(known[name]) for name in SUBGROUP_METRICS]
-        rows.append((f"{attribute}: {group}", str(int(means["speakers"].iloc[0])), *numbers))
-    columns = ["", "speakers", *(name.replace("_", " ") for name in SUBGROUP_METRICS)]
-    show_table(f"Groups of speakers, mean over traits, {part} part, by recording", columns, rows)
-    _say("A dash: a group of too few speakers is not shown (audit.min_speakers).")
-
-
-def _show_probe(result: "ProbeResult") -> None:
-    from lalia.run_probe import summarize
-    from lalia.terminal import show_table
-
-    rows = summarize(result)
-    columns = [name.replace("_", " ") for name in rows[0][1]]
-    show_table(
-        f"Mean over traits with 95 % intervals, {result.recordings} recordings of {result.speakers} speakers",
-        ["depth", *columns],
-        [(depth, *(_in_words(metric) for metric in metrics.values())) for depth, metrics in rows],
-    )
-    names = ("last", "best", "weighted")
-    traits = [
-        (
-            trait,
-            ", ".join(map(str, sorted(set(depths["presence"])))),
-            *(_in_words(result.estimates[name][trait]["auc"].to_json()) for name in names),
-        )
-        for trait, depths in result.best.items()
-    ]
-    show_table("AUC per trait", ["trait", "depths chosen", *names], traits)
-
-
-def _show_forecast(prepared: "Prepared", settings: "RunSettings") -> None:
-    from lalia.training.cache import cache_folder
-    from lalia.training.reader import forecast
-
-    # an epoch takes one view of each recording
-    views = min(settings.augment.views or 0, settings.train.epochs) if settings.augment.apply else 0
-    read = prepared.read
-    augmented = read.part("train", rated=True)
-    needed = forecast(prepared.rater, read.table, settings.cache, augmented=augmented, views=views)
-    if needed is None:
-        _say("Cache: nothing is kept, because the whole encoder trains or cache.max_gb is 0.")
-        return
-    size_bytes = round(needed.size_bytes * len(prepared.table.recordings) / len(read.table.recordings))
-    about = "" if read is prepared else "about "
-    _say(
-        f"Cache: {needed.title} take {about}{_gigabytes(size_bytes)} of {settings.cache.max_gb:g} GB"
-        f" in {cache_folder(settings.cache.dir)}."
-    )
-    if size_bytes > settings.cache.max_gb * 1e9:
-        _say("Note: they do not fit, so a part would be computed again each time. Raise cache.max_gb.")
-
-
-def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:.2f} GB" if size >= 1e7 else f"{size / 1e6:.2f} MB"
-
-
-def _show_prepared(prepared: "Prepared") -> None:
-    from lalia.prepare import describe_flow
-    from lalia.terminal import show_table
-
-    flow = describe_flow(prepared)
-    rows = [("in the table", flow["recordings_in"], flow["speakers_in"])]
-    rows += [(f"dropped: {step['reason']}", len(step["recordings"]), step["speakers"]) for step in flow["dropped"]]
-    rows += [("kept", flow["kept"]["recordings"], flow["kept"]["speakers"])]
-    rows += [(part, counts["recordings"], counts["speakers"]) for part, counts in flow["parts"].items()]
-    show_table("Recordings", ["", "recordings", "speakers"], rows)
-
-    levels = [f"{level:g}" for level in prepared.table.scale.levels]
-    ratings = [
-        (trait, part, *(counts["ratings"][trait][level] for level in levels))
-        for trait in prepared.table.traits
-        for part, counts in flow["parts"].items()
-    ]
-    show_table("Ratings per level", ["trait", "part", *levels], ratings)
-    excluded = flow["excluded_ratings"]
-    if excluded:
-        reasons = {(row["trait"], row["reason"]) for row in excluded}
-        count = {key: sum((row["trait"], row["reason"]) == key for row in excluded) for key in sorted(reasons)}
-        show_table("Ratings not taken as they are", ["trait", "reason", "ratings"], [(*k, n) for k, n in count.items()])
-
-    show_table("Model", ["module", "trains", "frozen"], prepared.rater.parameter_table())
-    depth, last = prepared.rater.encoder.first_changing_depth, prepared.rater.encoder.n_blocks
-    _say(f"Encoder: {f'changes from depth {depth} of {last} on' if depth <= last else 'nothing in it trains'}.")
-    if prepared.rater.kept_traits:
-        _say(f"Heads taken over from the saved rater: {', '.join(sorted(prepared.rater.kept_traits))}.")
-    for warning in prepared.warnings:
-        _say(f"Note: {warning}")
-
-
-def _show_result(folder: Path) -> None:
-    import json
-
-    from lalia.terminal import show_table
-
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    part = "test" if "test" in metrics else next(iter(metrics))
-    trees = {"model": metrics[part], **metrics[part].get("baselines", {})}
-    names = ("auc", "balanced_accuracy", "spearman", "pearson", "mae", "qwk")
-    rows = [
-        (name, *(_in_words(tree["recording"]["macro"].get(metric)) for metric in names)) for name, tree in trees.items()
-    ]
-    columns = [name.replace("_", " ") for name in names]
-    show_table(f"Mean over traits with 95 % intervals, {part} part, by recording", ["", *columns], rows)
-    _say(f"Report: {folder / 'report.html'}")
-
-
-def _in_words(metric: dict[str, float | None] | None) -> str:
-    if metric is None or metric["value"] is None:
-        return "-"
-    if metric.get("low") is None:
-        return f"{metric['value']:.2f}"
-    return f"{metric['value']:.2f}\n{metric['low']:.2f} to {metric['high']:.2f}"
+            say(f"{user_cache(name)}: {verb}{files} {what}, {gigabytes(size)}")
 
 
 def main() -> NoReturn:
@@ -734,11 +543,6 @@ def _with_address(arguments: list[str]) -> list[str]:
     value = arguments[place] if place < len(arguments) else ""
     has_address = bool(value) and not value.startswith("-") and not value.endswith((".yaml", ".yml"))
     return arguments if has_address else [*arguments[:place], "auto", *arguments[place:]]
-
-
-def _say(line: str, *, to_stderr: bool = False) -> None:
-    """Print a line in which names move no cursor and begin no other line."""
-    typer.echo(printable(line), err=to_stderr)
 
 
 def _leave(message: str, code: int) -> NoReturn:

@@ -10,52 +10,27 @@ import copy
 import itertools
 import json
 import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from lalia.errors import ConfigError, list_some, nearest_choice, printable, suggest
+from lalia.errors import ConfigError, list_some, suggest
 from lalia.files import write_text
 from lalia.inherited import inherit_settings
 from lalia.limits import Limits
 from lalia.places import is_url, redact, why_no_place
 from lalia.settings import RunSettings
 from lalia.settings.data import LimitSettings
+from lalia.settings.problems import describe_problems, say_plainly
 from lalia.settings.sweep import SweepSettings
+from lalia.strict_yaml import parse_yaml
 
 SomeSettings = TypeVar("SomeSettings", bound=BaseModel)
 
-# what no settings have, and what would take long to read
-_MAX_BYTES = 4_000_000
-_MAX_EVENTS = 100_000
-_MAX_NESTING = 50
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc] # its parser in C, where it has one
-    """YAML 1.1 as people write it: ``1e-3`` is a number, a key stands once."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, (dict, list)):
-                raise yaml.constructor.ConstructorError(None, None, "a key must be text or a number", node.start_mark)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"'{key}' stands twice", key_node.start_mark)
-            seen.add(key)
-        made: dict[Any, Any] = super().construct_mapping(node, deep=deep)
-        return made
-
-
 _MOST_COMBINATIONS = 1000
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
-)
 
 # settings that name a place, relative to the file that they stand in
 _PATH_KEYS = (
@@ -181,7 +156,7 @@ def read_limits(texts: Sequence[str]) -> Limits:
         first = cause.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise ConfigError(
-            f"The limit {place} cannot be used: {_plain(first['msg'])}, got {first['input']!r}."
+            f"The limit {place} cannot be used: {say_plainly(first['msg'])}, got {first['input']!r}."
         ) from cause
 
 
@@ -248,26 +223,9 @@ def _read_yaml(path: Path, example: str) -> dict[str, Any]:
 
 def _parse_yaml(text: str, where: str) -> Any:
     try:
-        _look_through(text)
-        return yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, RecursionError, ValueError) as cause:
-        raise ConfigError(f"{where} is not valid YAML: {' '.join(str(cause).split())}") from cause
-
-
-def _look_through(text: str) -> None:
-    """Refuse aliases and what is large or deep beyond any settings, before anything is made of it."""
-    if len(text) > _MAX_BYTES:
-        raise ValueError(f"it has {len(text) / 1e6:.1f} MB, settings have at most {_MAX_BYTES / 1e6:g}")
-    depth = 0
-    event: Any
-    for count, event in enumerate(yaml.parse(text, Loader=_Loader), start=1):
-        mark: Any = event.start_mark
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if isinstance(event, yaml.AliasEvent):
-            raise yaml.constructor.ConstructorError(None, None, "aliases are not allowed", mark)
-        if count > _MAX_EVENTS or depth > _MAX_NESTING:
-            reason = "too much for settings" if count > _MAX_EVENTS else "nested too deeply for settings"
-            raise yaml.constructor.ConstructorError(None, None, reason, mark)
+        return parse_yaml(text)
+    except ValueError as cause:
+        raise ConfigError(f"{where} is not valid YAML: {cause}") from cause
 
 
 def _resolve_paths(values: dict[str, Any], folder: Path) -> None:
@@ -369,95 +327,6 @@ def _validate(values: dict[str, Any], where: str, model: type[SomeSettings]) -> 
     try:
         return model.model_validate(values)
     except ValidationError as cause:
-        problems = list(dict.fromkeys(_problems(cause, model)))
+        problems = list(dict.fromkeys(describe_problems(cause, model)))
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     raise ConfigError(f"{where} has {count}: " + "; ".join(problems) + ".")
-
-
-def _problems(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
-    """Say each error in the user's words; where a setting has several types, the attempts become one problem."""
-    attempts: dict[tuple[str, str], list[str]] = {}
-    doubtful: dict[str, object] = {}
-    told: set[str] = set()
-    for found in error.errors():
-        place, fields = _place(found["loc"], model)
-        value, kind, context = found["input"], found["type"], found.get("ctx", {})
-        if (kind == "string_type" and isinstance(value, dict)) or (kind == "model_type" and isinstance(value, str)):
-            doubtful[place] = value
-            continue  # the other type of this setting, where it has one, has the better complaint
-        told.add(place)
-        if kind == "extra_forbidden":
-            folder, _, key = place.rpartition(".")
-            nearest = nearest_choice(key, fields)
-            hint = f" (did you mean {folder + '.' if folder else ''}{nearest}?)" if nearest else ""
-            yield f"{place} is not a setting{hint}"
-        elif kind == "missing":
-            yield f"{place} is missing"
-        elif kind == "union_tag_invalid":
-            yield f"{place}.kind must be one of {context['expected_tags']}, got '{context['tag']}'"
-        elif kind == "union_tag_not_found":
-            yield f"{place}.kind is missing"
-        elif kind == "value_error":
-            said = str(context["error"]).removesuffix(".")
-            yield f"{place}: {said}" if place else said
-        else:
-            attempts.setdefault((place, _shown(value)), []).append(_plain(found["msg"]))
-    for (place, shown), messages in attempts.items():
-        yield f"{place} must be {' or '.join(dict.fromkeys(messages))}, got {shown}"
-    for place, value in doubtful.items():
-        if not any(f"{each}.".startswith(f"{place}.") for each in told):
-            expected = "text" if isinstance(value, dict) else "a group of settings"
-            yield f"{place} must be {expected}, got {_shown(value)}"
-
-
-def _shown(value: object) -> str:
-    try:
-        text = repr(value)
-    except ValueError:  # Python writes no number of more than 4,300 digits
-        return "a number with very many digits"
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _plain(message: str) -> str:
-    """Say pydantic's expectations as people do."""
-    message = re.sub(r", unable to parse.*", "", message[:1].lower() + message[1:])
-    for theirs, ours in (
-        ("greater than or equal to", "at least"),
-        ("less than or equal to", "at most"),
-        ("greater than", "more than"),
-    ):
-        message = message.replace(theirs, ours)
-    message = re.sub(r"a valid dictionary or instance of \w+", "a group of settings", message)
-    return message.removeprefix("input should be ")
-
-
-# how pydantic names the alternatives of a union in an error's location
-_TYPE_NAME = re.compile(r"^(str|int|float|bool|(constrained|literal|function|lax|tuple)[-\[].*|.*\[key\])$")
-
-
-def _place(location: tuple[int | str, ...], model: type[BaseModel]) -> tuple[str, list[str]]:
-    """Return the key path of an error without pydantic's names of variants, and the keys known at its last step."""
-    keys: list[str] = []
-    models: list[type[BaseModel]] = [model]
-    for step in location:
-        fields = {name: field for model in models for name, field in model.model_fields.items()}
-        if isinstance(step, str) and step in fields:
-            keys.append(step)
-            models = list(_models_in(fields[step].annotation))
-            continue
-        variants = [
-            m for m in models if step in (m.__name__, m.model_fields.get("kind") and m.model_fields["kind"].default)
-        ]
-        if variants:
-            models = variants
-        elif not _TYPE_NAME.match(str(step)):
-            keys.append(printable(str(step)))  # a position in a list, or a key that no setting has
-    last = {name for model in models for name in model.model_fields}
-    return ".".join(keys), sorted(last)
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for part in getattr(annotation, "__args__", ()):
-        yield from _models_in(part)

@@ -2,13 +2,11 @@
 
 import re
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from lalia.errors import RunError, list_some, nearest_choice
 from lalia.files import write_text
 from lalia.report.items import load_lists
+from lalia.strict_yaml import parse_yaml
 
 ANSWERS_FILE = "checklist-answers.yaml"
 Answers = dict[tuple[str, str], str]
@@ -17,23 +15,6 @@ _HEAD = """\
 # Your answers to what the lists ask and lalia cannot know. Write them between the quotes, or below a | for several
 # lines, and then: lalia report RUN. What stays "" is a gap in the report. lalia writes this file once and never again.
 """
-
-
-class _Loader(yaml.BaseLoader):
-    """All scalars are text; a key stands once; no aliases."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.events.AliasEvent):
-            event = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.constructor.ConstructorError(None, None, "aliases are not allowed", event.start_mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = [key for key in keys if not isinstance(key, str) or keys.count(key) > 1]
-        if twice:
-            raise yaml.constructor.ConstructorError(None, None, f"'{twice[0]}' stands twice", node.start_mark)
-        return super().construct_mapping(node, deep=deep)
 
 
 def read_answers(folder: Path) -> Answers:
@@ -46,9 +27,9 @@ def read_answers(folder: Path) -> Answers:
     if not path.is_file():
         return {}
     try:
-        values = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Loader) or {}
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as cause:
-        raise RunError(f"'{path}' is not valid YAML: {' '.join(str(cause).split())}") from cause
+        values = parse_yaml(path.read_text(encoding="utf-8-sig"), as_text=True) or {}
+    except ValueError as cause:  # not UTF-8 too
+        raise RunError(f"'{path}' is not valid YAML: {cause}") from cause
     except OSError as cause:
         raise RunError(f"Cannot read '{path}': {cause.strerror or cause}.") from cause
     known = {one.name: [item.number for item in one] for one in load_lists()}
