@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from lalia.cli import main
+from commands import call_lalia
 from lalia.model.encoders.base import SpeechEncoder
 from lalia.model.rater import SpeechRater
 from lalia.run import train
@@ -41,16 +41,10 @@ def lalia(monkeypatch, capsys):
 
     def call(*arguments, cwd):
         monkeypatch.chdir(cwd)
-        monkeypatch.setattr(sys, "argv", ["lalia", *map(str, arguments)])
-        before = signal.getsignal(signal.SIGTERM)
         capsys.readouterr()
-        try:
-            with pytest.raises(SystemExit) as left:
-                main()
-        finally:
-            signal.signal(signal.SIGTERM, before)
+        code = call_lalia(*arguments)
         out, err = capsys.readouterr()
-        return left.value.code, out, err
+        return code, out, err
 
     return call
 

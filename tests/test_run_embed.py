@@ -1,14 +1,11 @@
 """Recordings and an encoder to a file of pooled vectors."""
 
-import signal
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
 
-from lalia.cli import main
+from commands import call_lalia
 from lalia.data.audio import Preprocessing, load_waveform
 from lalia.errors import AudioError, ConfigError, EncoderError
 from lalia.model.encoders.encode import encode
@@ -93,30 +90,10 @@ def test_the_command_writes_the_file_and_takes_the_second_time_from_the_cache(
             computed.append(len(missing)) or before(part, encoder, dataset, missing, **more)
         ),
     )
-    outputs = []
+    files, outputs = [folder / "a.wav", folder / "b.wav"], []
     for out in ("one.csv", "two.csv"):
-        monkeypatch.setattr(
-            sys,
-            "argv",
-            [
-                "lalia",
-                "embed",
-                "random:whisper",
-                str(folder / "a.wav"),
-                str(folder / "b.wav"),
-                "--depths",
-                "0,last",
-                "--out",
-                str(tmp_path / out),
-            ],
-        )
-        handler = signal.getsignal(signal.SIGTERM)
-        try:
-            with pytest.raises(SystemExit) as left:
-                main()
-        finally:
-            signal.signal(signal.SIGTERM, handler)
-        assert left.value.code == 0, capsys.readouterr().err
+        code = call_lalia("embed", "random:whisper", *files, "--depths", "0,last", "--out", tmp_path / out)
+        assert code == 0, capsys.readouterr().err
         outputs.append((tmp_path / out).read_text())
     assert computed == [2]
     assert outputs[0] == outputs[1]

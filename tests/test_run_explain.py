@@ -2,15 +2,13 @@
 
 import json
 import re
-import signal
-import sys
 
 import numpy as np
 import pytest
 import soundfile
 
+from commands import call_lalia
 from lalia.build import build_rater
-from lalia.cli import main
 from lalia.config import load_config
 from lalia.errors import RunError
 from lalia.evaluation.explain.occlusion import score_waveforms
@@ -123,15 +121,8 @@ def test_a_recording_that_was_changed_since_is_refused_and_what_was_written_stay
     assert json.loads((run / "explain" / "explain.json").read_text()) == found
 
 
-def test_the_command_writes_explanation_and_report(run, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["lalia", "report", str(run), "--explain"])
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        with pytest.raises(SystemExit) as left:
-            main()
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert left.value.code == 0
+def test_the_command_writes_explanation_and_report(run, capsys):
+    assert call_lalia("report", run, "--explain") == 0
     out = capsys.readouterr().out
     assert f"Wrote {run / 'explain'}\n" in out
     assert f"Wrote {run / 'report.html'}\n" in out

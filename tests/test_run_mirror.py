@@ -1,5 +1,4 @@
 import json
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,7 +6,7 @@ import pandas as pd
 import pytest
 
 from cloud_stores import KEY, SECRET, s3_store
-from lalia.cli import main
+from commands import call_lalia
 from lalia.config import load_config
 from lalia.data import remote
 from lalia.errors import ConfigError, RunError, Stopped, StorageError
@@ -258,21 +257,19 @@ def test_runs_cannot_be_at_the_hub(corpus):
 # --- the command line -------------------------------------------------------------------------------------------------
 
 
-def run_lalia(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr(sys, "argv", ["lalia", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
+def run_lalia(capsys, *arguments):
+    code = call_lalia(*arguments)
     said = capsys.readouterr()
-    return ended.value.code, said.out + said.err
+    return code, said.out + said.err
 
 
-def test_check_lists_missing_objects_of_a_table_in_a_store(s3, corpus, monkeypatch, capsys):
+def test_check_lists_missing_objects_of_a_table_in_a_store(s3, corpus, capsys):
     s3.put_folder(corpus, "study")
     first = s3.names("study/audio")[0]
     s3.remove(f"study/audio/{first}")
     given = [f"data.metadata={s3.url('study/metadata.csv')}", f"data.audio_dir={s3.url('study/audio')}", *QUICK]
 
-    code, said = run_lalia(monkeypatch, capsys, "check", str(corpus / "run.yaml"), *given)
+    code, said = run_lalia(capsys, "check", str(corpus / "run.yaml"), *given)
 
     assert code == 2
     assert (
@@ -280,9 +277,7 @@ def test_check_lists_missing_objects_of_a_table_in_a_store(s3, corpus, monkeypat
     )
 
 
-def test_a_run_in_a_store_is_reported_on_and_rates_recordings_in_a_store(
-    s3, corpus, finished_run, tmp_path, monkeypatch, capsys
-):
+def test_a_run_in_a_store_is_reported_on_and_rates_recordings_in_a_store(s3, corpus, finished_run, tmp_path, capsys):
     local = copy_run(finished_run, tmp_path)
     (local / "report.html").unlink()
     RunMirror(s3.url(f"runs/{local.name}"), local).push()
@@ -290,9 +285,9 @@ def test_a_run_in_a_store_is_reported_on_and_rates_recordings_in_a_store(
     url = s3.url(f"runs/{local.name}")
 
     out = str(tmp_path / "ratings.csv")
-    code, said = run_lalia(monkeypatch, capsys, "predict", url, s3.url("kept/study/audio"), "--out", out)
+    code, said = run_lalia(capsys, "predict", url, s3.url("kept/study/audio"), "--out", out)
     assert (code, "16 recordings" in said) == (0, True)
     s3.faults.requests.clear()
-    code, said = run_lalia(monkeypatch, capsys, "report", url)
+    code, said = run_lalia(capsys, "report", url)
     assert code == 0
     assert [request.rpartition("/")[2] for request in s3.faults.asked_for("PUT *")] == ["report.html", "mirror.json"]

@@ -1,26 +1,17 @@
 """The command that starts the app: what it refuses before anything is served."""
 
 import importlib.util
-import signal
 import socket
-import sys
 
 import pytest
 
-from lalia.cli import main
+from commands import call_lalia
 
 
 @pytest.fixture
-def lalia(monkeypatch, capsys):
+def lalia(capsys):
     def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["lalia", "app", *map(str, arguments)])
-        before = signal.getsignal(signal.SIGTERM)
-        try:
-            with pytest.raises(SystemExit) as left:
-                main()
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        return left.value.code, capsys.readouterr().err
+        return call_lalia("app", *arguments), capsys.readouterr().err
 
     return call
 

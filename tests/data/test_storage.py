@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from cloud_stores import BUCKET, KEY, SECRET, gcs_store, s3_store
+from commands import call_lalia
 from hub_stand_in import Repository, stand_in, use_endpoint
 from lalia.config import load_config
 from lalia.data import copies as copies_module
@@ -512,16 +513,12 @@ def test_local_files_are_read_without_what_reads_stores(tmp_path):
     assert run.stdout.strip() == "[]"
 
 
-def test_the_command_line_shows_and_clears_copies(s3, monkeypatch, capsys):
-    from lalia.cli import main
-
+def test_the_command_line_shows_and_clears_copies(s3, capsys):
     s3.put("a.wav", b"sound")
     path = open_copies().fetch(s3.url("a.wav"))
     said = []
     for action in ("show", "clear"):
-        monkeypatch.setattr(sys, "argv", ["lalia", "cache", action])
-        with pytest.raises(SystemExit):
-            main()
+        assert call_lalia("cache", action) == 0
         said.append(capsys.readouterr().out.splitlines()[0].partition(": ")[2])
 
     assert said == ["1 copies, 0.00 MB", "deleted 1 copies, 0.00 MB"]
