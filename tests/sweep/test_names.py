@@ -50,5 +50,17 @@ def test_no_two_different_trials_are_called_the_same():
     assert len(set(say(*({"model.adapt": value} for value in values)))) == len(values)
 
 
+def test_a_word_of_one_key_alone_needs_no_key():
+    trials = [
+        {"model.encoder": "wavlm", "model.pooling.kind": "mean", "train.loss.level_weights": "none", "seed": 1},
+        {"model.encoder": "hubert", "model.pooling.kind": "last", "model.layers": "last", "seed": 2},
+    ]
+    names = Names(trials)
+    assert [names.say_briefly(each) for each in trials] == [
+        "wavlm, mean, level_weights none, seed 1",
+        "hubert, pooling last, layers last, seed 2",
+    ]
+
+
 def test_a_trial_that_changes_nothing_is_the_base_run():
     assert say({}) == ["the base run"]

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 
 from lalia.report.svg import BLUE, INK, ORANGE, QUIET, drawn
 
-_LINE, _LABEL, _PLOT, _TOP, _BOTTOM, _RIGHT = 0.3, 3.3, 3.2, 0.1, 0.5, 0.15  # inches
-_MOST_LETTERS = 52
+_LINE, _PLOT, _TOP, _BOTTOM, _RIGHT = 0.3, 3.2, 0.1, 0.5, 0.15  # inches
+_LETTER, _GAP = 0.078, 0.2
+_MOST_LETTERS = 60
 
 
 @drawn
@@ -26,7 +27,7 @@ def plot_leaderboard(
         high: likewise.
         label: what the axis measures.
     """
-    figure, axes = _begin(len(labels))
+    figure, axes = _begin(labels)
     for place, (value, lowest, highest) in enumerate(zip(values, low, high, strict=True)):
         colour = ORANGE if place == 0 else BLUE
         axes.plot([lowest, highest], [place, place], color=colour, linewidth=2.0)
@@ -45,7 +46,7 @@ def plot_main_effects(effects: pd.DataFrame, *, label: str) -> Figure:
     """
     rows = effects.to_dict("records")
     labels = [f"{row['key']} {row['value']}" for row in rows]
-    figure, axes = _begin(len(labels))
+    figure, axes = _begin(labels)
     keys = list(dict.fromkeys(effects["key"]))
     for place, row in enumerate(rows):
         colour = BLUE if keys.index(row["key"]) % 2 == 0 else INK
@@ -55,10 +56,13 @@ def plot_main_effects(effects: pd.DataFrame, *, label: str) -> Figure:
     return figure
 
 
-def _begin(lines: int) -> tuple[Figure, Axes]:
-    width, height = _LABEL + _PLOT + _RIGHT, _TOP + _LINE * max(lines, 1) + _BOTTOM
+def _begin(labels: Sequence[str]) -> tuple[Figure, Axes]:
+    """Return a figure with as much room to the left as the longest label takes."""
+    lines, letters = max(len(labels), 1), max(map(len, labels), default=0)
+    left = _GAP + _LETTER * min(letters, _MOST_LETTERS)
+    width, height = left + _PLOT + _RIGHT, _TOP + _LINE * lines + _BOTTOM
     figure = Figure(figsize=(width, height))
-    box = (_LABEL / width, _BOTTOM / height, _PLOT / width, _LINE * max(lines, 1) / height)
+    box = (left / width, _BOTTOM / height, _PLOT / width, _LINE * lines / height)
     return figure, figure.add_axes(box)
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 # the key of a group of settings that says what it is
 _NAMING = ("kind", "random", "path")
+# words that need their key
+_MEANINGLESS = {"auto", "false", "none", "null", "true"}
 
 
 class Names:
@@ -35,6 +37,21 @@ class Names:
         return ", ".join(f"{self._keys[key]} {self.say_value(key, value)}" for key, value in values.items()) or (
             "the base run"
         )
+
+    def say_briefly(self, values: Mapping[str, Any]) -> str:
+        """Return a trial's settings in words, without the keys of those values that are words of one key alone."""
+        return (
+            ", ".join(
+                called if self._is_plain(key, called) else f"{self._keys[key]} {called}"
+                for key, value in values.items()
+                for called in (self.say_value(key, value),)
+            )
+            or "the base run"
+        )
+
+    def _is_plain(self, key: str, called: str) -> bool:
+        elsewhere = (of for other, known in self._values.items() if other != key for of in known.values())
+        return called[:1].isalpha() and called not in _MEANINGLESS and called not in elsewhere
 
     def say_key(self, key: str) -> str:
         """Return the last part of a key path, or as much of it as tells it from the others."""

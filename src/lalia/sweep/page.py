@@ -43,7 +43,7 @@ def _describe(result: SweepResult, metric: Metric) -> dict[str, Any]:
     standings = result.standings
     shown = standings[:_MOST_LINES]
     names = Names(outcome.varied for outcome in result.outcomes)
-    labels = [names.say(one.varied) for one in shown]
+    labels = [names.say_briefly(one.varied) for one in shown]
     done = [(outcome, score) for outcome, score in zip(result.outcomes, result.scores, strict=True) if outcome.is_done]
     effects = main_effects([outcome for outcome, _ in done], [score for _, score in done])
     effects["value"] = [

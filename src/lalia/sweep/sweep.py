@@ -33,7 +33,7 @@ SWEEP_FILE = "sweep.json"
 
 
 def run_sweep(
-    settings: SweepSettings, folder: Path, *, ray: str | None = None, progress: Progress | None = None
+    settings: SweepSettings, folder: str | Path, *, ray: str | None = None, progress: Progress | None = None
 ) -> SweepResult:
     """Train the trials of a sweep and rank them; those that are finished are not trained again.
 
@@ -58,6 +58,7 @@ def run_sweep(
     search, scans = open_search(settings), Scans()
     outcomes: list[Outcome] = []
     scores: list[float] = []
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     for batch in search.batches():
@@ -79,7 +80,7 @@ def run_sweep(
     return result
 
 
-def plan_sweep(settings: SweepSettings, folder: Path, progress: Progress | None = None) -> Plan:
+def plan_sweep(settings: SweepSettings, folder: str | Path, progress: Progress | None = None) -> Plan:
     """Return what a sweep would do, without training anything; of a Bayesian search, its first batch.
 
     Args:
@@ -89,13 +90,13 @@ def plan_sweep(settings: SweepSettings, folder: Path, progress: Progress | None 
     """
     base = load_config(settings.base)
     batch = next(open_search(settings).batches())
-    possible, impossible = _sort_out(base, batch, folder)
+    possible, impossible = _sort_out(base, batch, Path(folder))
     if impossible:
         raise ConfigError(f"{len(impossible)} of {len(batch)} trials cannot be run: {impossible[0].error}")
     return plan_trials(possible, progress or Progress(), Scans())
 
 
-def evaluate_winner(folder: Path, progress: Progress | None = None) -> Path:
+def evaluate_winner(folder: str | Path, progress: Progress | None = None) -> Path:
     """Score the test part with the winner of a finished sweep, and return the folder of its run.
 
     Its report counts how often this was done.
@@ -103,6 +104,7 @@ def evaluate_winner(folder: Path, progress: Progress | None = None) -> Path:
     Raises:
         RunError: if the sweep has not finished.
     """
+    folder = Path(folder)
     try:
         winner = json.loads((folder / SWEEP_FILE).read_text(encoding="utf-8"))["winner"]
     except (OSError, ValueError, KeyError) as cause:
