@@ -96,6 +96,7 @@ def test_killed_at_the_end_of_an_epoch_a_training_resumes_to_the_same_weights(pr
         resume(processes, tmp_path / name, case, expected(case))
 
 
+@pytest.mark.faults
 @CASE
 def test_stopped_and_killed_in_mid_epoch_a_training_resumes_to_the_same_weights(processes, expected, tmp_path, case):
     options = CASES[case] | {"epochs": EPOCHS}
