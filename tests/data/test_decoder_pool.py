@@ -104,6 +104,25 @@ def test_what_libraries_print_does_not_get_into_the_answer(pool, tmp_path):
     assert np.array_equal(pool.decode(write(tmp_path, "chatter"), Limits()).waveform, SAMPLES)
 
 
+def test_the_limits_of_each_file_are_its_own(pool, tmp_path):
+    path = write(tmp_path, "a")
+    for _ in range(2):
+        with pytest.raises(UnusableFile, match="is longer than"):
+            pool.decode(path, Limits(max_seconds=0.5))
+        assert len(pool.decode(path, Limits()).waveform) == 16_000
+
+
+def test_a_process_that_was_asked_soon_waits_awake_for_a_moment_only(pool, tmp_path):
+    path = write(tmp_path, "a")
+    for _ in range(20):
+        pool.decode(path, Limits())
+    process = psutil.Process(pool._idle[0]._process.pid)
+    before = process.cpu_times()
+    time.sleep(1.0)
+    after = process.cpu_times()
+    assert after.user + after.system - before.user - before.system < 0.1
+
+
 def test_a_process_that_was_ended_from_outside_while_idle_is_replaced(pool, tmp_path):
     path = write(tmp_path, "a")
     pool.decode(path, Limits())
@@ -119,7 +138,7 @@ def test_an_answer_that_was_not_read_to_its_end_is_never_taken_for_the_next(pool
 
     path = write(tmp_path, "a")
     with monkeypatch.context() as patched:
-        patched.setattr(decoder_pool._Decoder, "_receive_into", interrupt)
+        patched.setattr(decoder_pool._Decoder, "_read", interrupt)
         with pytest.raises(KeyboardInterrupt):
             pool.decode(path, Limits())
     assert not pool._idle

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lalia.data.opened_file import ADVICE, CONVERT, cut_off
+from lalia.data.opened_file import ADVICE, CONVERT, Room, cut_off
 from lalia.limits import UnusableFile
 
 # encoders count what they put before and after the sound
@@ -111,8 +111,8 @@ class ContainerFile:
         # what some formats say of a stream is taken from a track of pictures: roughly is not at all
         self.promised_frames: int | None = None
 
-    def blocks(self, n_frames: int) -> Iterator[NDArray[np.float32]]:
-        """Yield the samples in order."""
+    def blocks(self, n_frames: int, room: Room | None = None) -> Iterator[NDArray[np.float32]]:
+        """Yield the samples in order, where FFmpeg has put them."""
         import av
 
         resampler = av.AudioResampler(format="flt", layout=self._stream.layout, rate=self.rate_hz)

@@ -1,40 +1,47 @@
 """A decoder process: it reads paths from a pipe and writes samples into another; it may crash, hang or be killed.
 
-It is started as ``python -c``, with nothing heavy imported, and ends when its parent does. A request is a line of JSON.
-An answer is a row of messages: each a letter, a length and as many bytes. ``H`` the header, ``S`` how many samples are
-in the next of two slots of shared memory, ``D`` the end; or ``U``, why the file cannot be used. An empty line answers
-``S``: the slot may be overwritten. Where no memory can be shared, ``B`` is a block of samples. ``R``: it is ready.
+It is started as ``python -c``, with nothing heavy imported, and ends when its parent does. A request is a line: what a
+file may be as JSON, a tab, and its path as JSON. An answer is a row of messages: each a letter, a length and as many
+bytes. ``H`` the header, ``S`` how many samples are in the next of two slots of shared memory, ``D`` the end and whether
+all channels were the same; or ``U``, why the file cannot be used. An empty line answers ``S``: the slot may be
+overwritten. Where no memory can be shared, ``B`` is a block of samples. ``R``: it is ready.
 """
 
 import contextlib
 import json
 import mmap
 import os
+import select
 import stat
 import struct
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import cache
-from typing import Any, BinaryIO
+from functools import cache, lru_cache
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lalia.data.container_formats import find_container, open_container
 from lalia.data.libsndfile import Unrecognised, open_with_libsndfile
-from lalia.data.opened_file import ADVICE, OpenedFile
+from lalia.data.opened_file import ADVICE, OpenedFile, Room
 from lalia.limits import Limits, UnusableFile
 from lalia.signals import ignore_stop_signals
 
 MESSAGE = struct.Struct("<cI")
 NUMBER = struct.Struct("<I")
+HEADER = struct.Struct("<IIQ")
 BLOCK_FRAMES = 65_536
 SLOT_FRAMES = 2**19
 N_SLOTS = 2
 
+LIMITS_ADDRESS_SPACE = sys.platform.startswith("linux")
+"""Whether a process can be held to a size by its system; elsewhere it is watched, and ended when it is larger."""
+
 _HEAD_BYTES = 512
+_AWAKE_SECONDS = 300e-6
 _BUFFER_BYTES = 2**19
 
 try:
@@ -48,6 +55,7 @@ def decode_blocks(
     limits: Limits,
     begin: Callable[[int, int, int], object],
     take: Callable[[NDArray[np.float32]], object],
+    room: Room | None = None,
 ) -> bool:
     """Decode a file block by block, mono.
 
@@ -56,6 +64,7 @@ def decode_blocks(
         limits: what it may be.
         begin: is told the rate, the channels and the samples per channel that the header promises, 0 where none.
         take: is given each block, shape (samples,); it is overwritten afterwards.
+        room: where the next block of a mono file may be put, so that it need not be copied.
 
     Returns:
         Whether all channels were the same.
@@ -69,7 +78,7 @@ def decode_blocks(
         begin(file.rate_hz, file.channels, min(file.promised_frames or 0, max_frames))
         n_frames, is_equal = 0, True
         # in blocks, because the header's frame count may lie in both directions
-        for block in file.blocks(BLOCK_FRAMES):
+        for block in file.blocks(BLOCK_FRAMES, room):
             n_frames += len(block)
             if n_frames > max_frames:
                 raise _too_long(max_frames / file.rate_hz)
@@ -160,14 +169,38 @@ def serve(shared: int | None = None) -> None:
     try:
         _send(out, b"R")
         out.flush()
-        for line in sys.stdin.buffer:
+        for line in _requests():
             if line.strip():
-                _answer(_Sender(out, slots), **json.loads(line))
+                limits, path = line.split(b"\t")
+                _answer(_Sender(out, slots), json.loads(path), _read_limits(limits))
                 # a short file is one message, and the parent is woken once
                 out.flush()
     finally:
         # the parent is gone, and with it whom to tell of anything
         os._exit(0)
+
+
+def _requests() -> Iterator[bytes]:
+    """Yield lines from the pipe.
+
+    A parent that reads one file after another asks again within a fraction of a millisecond. To fall asleep and be
+    woken for that takes as long as decoding a short file, so a process that was asked soon waits awake for a moment.
+    """
+    is_asked_soon = False
+    waiting = select.poll() if hasattr(select, "poll") and hasattr(os, "sched_yield") else None
+    if waiting is not None:
+        waiting.register(sys.stdin.fileno(), select.POLLIN)
+    while True:
+        start = time.monotonic()
+        if waiting is not None and is_asked_soon:
+            while not waiting.poll(0) and time.monotonic() - start < _AWAKE_SECONDS:
+                # whoever else has something to do goes first
+                os.sched_yield()
+        line = sys.stdin.buffer.readline()
+        if not line:
+            return
+        is_asked_soon = time.monotonic() - start < _AWAKE_SECONDS
+        yield line
 
 
 def map_slots(shared: int) -> NDArray[np.float32]:
@@ -185,19 +218,28 @@ class _Sender:
         self._n_handed = self._n_filled = 0
 
     def begin(self, rate_hz: int, channels: int, frames: int) -> None:
-        self.say(b"H", rate_hz=rate_hz, channels=channels, frames=frames)
+        _send(self._out, b"H", HEADER.pack(rate_hz, channels, frames))
+
+    @property
+    def room(self) -> Room | None:
+        return None if self._slots is None else self._rest_of_slot
+
+    def _rest_of_slot(self) -> NDArray[np.float32]:
+        assert self._slots is not None
+        return self._slots[self._n_handed % N_SLOTS, self._n_filled :]
 
     def take(self, block: NDArray[np.float32]) -> None:
         if self._slots is None:
-            _send(self._out, b"B", np.ascontiguousarray(block).data.cast("B"))
+            for start in range(0, len(block), BLOCK_FRAMES):
+                _send(self._out, b"B", np.ascontiguousarray(block[start : start + BLOCK_FRAMES]).data.cast("B"))
             return
         while len(block):
-            slot = self._slots[self._n_handed % N_SLOTS]
-            end = min(self._n_filled + len(block), SLOT_FRAMES)
-            n_taken = end - self._n_filled
-            slot[self._n_filled : end] = block[:n_taken]
-            block, self._n_filled = block[n_taken:], end
-            if end == SLOT_FRAMES:
+            place = self._rest_of_slot()[: len(block)]
+            # a mono file's has been put there
+            if not np.may_share_memory(place, block):
+                place[:] = block[: len(place)]
+            block, self._n_filled = block[len(place) :], self._n_filled + len(place)
+            if self._n_filled == SLOT_FRAMES:
                 self._hand_over()
                 self._out.flush()
                 if self._n_handed >= N_SLOTS:
@@ -207,32 +249,38 @@ class _Sender:
     def end(self, has_equal_channels: bool) -> None:
         if self._n_filled:
             self._hand_over()
-        self.say(b"D", has_equal_channels=has_equal_channels)
+        _send(self._out, b"D", bytes([has_equal_channels]))
 
-    def say(self, letter: bytes, **values: object) -> None:
-        _send(self._out, letter, json.dumps(values).encode())
+    def refuse(self, problem: str, advice: str) -> None:
+        _send(self._out, b"U", json.dumps({"problem": problem, "advice": advice}).encode())
 
     def _hand_over(self) -> None:
         _send(self._out, b"S", NUMBER.pack(self._n_filled))
         self._n_handed, self._n_filled = self._n_handed + 1, 0
 
 
-def _answer(sender: _Sender, path: str, limits: dict[str, Any], limits_memory: bool) -> None:
-    checked = Limits(**limits)
-    if limits_memory:
-        _limit_memory(checked.memory_gb)
+@lru_cache(maxsize=1)
+def _read_limits(line: bytes) -> Limits:
+    """Return what files may be, once for all that may be the same."""
+    limits = Limits(**json.loads(line))
+    if LIMITS_ADDRESS_SPACE:
+        _limit_memory(limits.memory_gb)
+    return limits
+
+
+def _answer(sender: _Sender, path: str, limits: Limits) -> None:
     try:
-        sender.end(decode_blocks(path, checked, sender.begin, sender.take))
+        sender.end(decode_blocks(path, limits, sender.begin, sender.take, sender.room))
     except UnusableFile as error:
-        sender.say(b"U", problem=error.problem, advice=error.advice)
+        sender.refuse(error.problem, error.advice)
     except MemoryError:
-        refusal = needs_more_memory(checked)
-        sender.say(b"U", problem=refusal.problem, advice=refusal.advice)
+        refusal = needs_more_memory(limits)
+        sender.refuse(refusal.problem, refusal.advice)
     except BrokenPipeError:
         raise
     except Exception as error:  # whatever decoders raise at hostile bytes costs one recording
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        sender.say(b"U", problem=f"cannot be decoded ({reason[:200]})", advice=ADVICE)
+        sender.refuse(f"cannot be decoded ({reason[:200]})", ADVICE)
 
 
 def needs_more_memory(limits: Limits) -> UnusableFile:

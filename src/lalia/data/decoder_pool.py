@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -23,6 +24,8 @@ from numpy.typing import NDArray
 import lalia
 from lalia.data.decoder import (
     BLOCK_FRAMES,
+    HEADER,
+    LIMITS_ADDRESS_SPACE,
     MESSAGE,
     N_SLOTS,
     NUMBER,
@@ -39,8 +42,6 @@ Waveform = NDArray[np.float32]
 PROGRAM = "from lalia.data.decoder import serve"
 SHARES_MEMORY = hasattr(os, "memfd_create")
 """Whether samples come through memory that both processes see; elsewhere through the pipe, which is slower."""
-LIMITS_ADDRESS_SPACE = sys.platform.startswith("linux")
-"""Whether a process can be held to a size by its system; elsewhere it is watched, and ended when it is larger."""
 MAX_AMPLITUDE = 2.0**32
 """Samples beyond this many times full scale are no sound, and would overflow where they are squared."""
 
@@ -239,9 +240,8 @@ class _Decoder:
 
     def decode(self, path: str, limits: Limits) -> Decoded:
         self.is_at_rest = False
-        request = {"path": path, "limits": vars(limits), "limits_memory": LIMITS_ADDRESS_SPACE}
         try:
-            self._stdin.write(json.dumps(request).encode() + b"\n")
+            self._stdin.write(_write_limits(limits) + json.dumps(path).encode() + b"\n")
             answer = self._read_answer(limits)
         except (_Gone, BrokenPipeError) as error:
             raise self._ended_for or UnusableFile(
@@ -253,9 +253,9 @@ class _Decoder:
         letter, content = self._receive()
         if letter == b"U":
             self._refuse(content)
-        header = json.loads(content)
-        rate_hz, max_frames = header["rate_hz"], limits.max_frames(header["rate_hz"])
-        waveform: Waveform = np.empty(min(header["frames"] or _FIRST_FRAMES, max_frames), np.float32)
+        rate_hz, channels, promised = HEADER.unpack(content)
+        max_frames = limits.max_frames(rate_hz)
+        waveform: Waveform = np.empty(min(promised or _FIRST_FRAMES, max_frames), np.float32)
         n_frames, n_shared, peak = 0, 0, np.float32(0.0)
         while True:
             letter, size = self._receive_head()
@@ -287,8 +287,7 @@ class _Decoder:
             raise UnusableFile("holds samples that are NaN or infinite", ADVICE)
         if peak > MAX_AMPLITUDE:
             raise UnusableFile(f"holds samples of up to {peak:.1e} times full scale", ADVICE)
-        has_equal_channels = json.loads(content)["has_equal_channels"]
-        return Decoded(waveform[:n_frames], rate_hz, header["channels"], has_equal_channels)
+        return Decoded(waveform[:n_frames], rate_hz, channels, content != b"\0")
 
     def _refuse(self, content: bytes) -> None:
         self.is_at_rest = True
@@ -367,33 +366,31 @@ class _Decoder:
     def _receive_block(self, size: int) -> Waveform:
         if size % 4 or size > 4 * BLOCK_FRAMES:
             raise _Gone
-        block: Waveform = np.empty(size // 4, np.float32)
-        self._receive_into(block.view(np.uint8).data)
-        return block
+        return np.frombuffer(self._read(size), np.float32)
 
     def _receive(self) -> tuple[bytes, bytes]:
         letter, size = self._receive_head()
         return letter, self._receive_content(size)
 
     def _receive_head(self) -> tuple[bytes, int]:
-        head = bytearray(MESSAGE.size)
-        self._receive_into(memoryview(head))
-        letter, size = MESSAGE.unpack(head)
+        letter, size = MESSAGE.unpack(self._read(MESSAGE.size))
         return letter, size
 
     def _receive_content(self, size: int) -> bytes:
         if size > 2**20:
             raise _Gone
-        content = bytearray(size)
-        self._receive_into(memoryview(content))
-        return bytes(content)
+        return self._read(size)
 
-    def _receive_into(self, place: memoryview) -> None:
-        while place:
-            n_bytes = self._messages.readinto(place)
-            if not n_bytes:
-                raise _Gone
-            place = place[n_bytes:]
+    def _read(self, size: int) -> bytes:
+        content = self._messages.read(size)
+        if len(content) < size:
+            raise _Gone
+        return content
+
+
+@lru_cache(maxsize=8)
+def _write_limits(limits: Limits) -> bytes:
+    return json.dumps(vars(limits)).encode() + b"\t"
 
 
 class _Gone(Exception):

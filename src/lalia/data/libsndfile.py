@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from lalia.data.opened_file import CONVERT, cut_off
+from lalia.data.opened_file import CONVERT, Room, cut_off
 from lalia.limits import UnusableFile
 
 _TOLERATED_LOSS_SECONDS = 0.05  # recorders that count their own header as samples promise a few too many
@@ -63,10 +63,19 @@ class SndFile:
         is_known = file.format not in _ROUGH and 0 <= file.frames < _UNKNOWN_FRAMES
         self.promised_frames: int | None = file.frames if is_known else None
 
-    def blocks(self, n_frames: int) -> Iterator[NDArray[np.float32]]:
-        """Yield the samples in order; each block is overwritten by the next."""
-        out = np.empty((n_frames, self.channels), np.float32)
-        while len(block := self._file.read(out=out)):
+    def blocks(self, n_frames: int, room: Room | None = None) -> Iterator[NDArray[np.float32]]:
+        """Yield the samples in order; each block is overwritten by the next, or lies where ``room`` says."""
+        if room is None or self.channels > 1:
+            own = np.empty((n_frames, self.channels), np.float32)
+        # soundfile gives no more than this, and asking it once more takes as long as a second of sound
+        left = self._file.frames if self._file.seekable() else None
+        while left is None or left > 0:
+            out = own if room is None or self.channels > 1 else room()[:, np.newaxis]
+            block = self._file.read(out=out)
+            if not len(block):
+                return
+            if left is not None:
+                left -= len(block)
             yield block
 
     def check_end(self, n_frames: int) -> None:

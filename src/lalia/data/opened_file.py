@@ -1,10 +1,13 @@
 """What every way of opening an audio file gives: its header, its samples in blocks, and whether they were all there."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+Room = Callable[[], NDArray[np.float32]]
+"""Gives a place for the next samples of a file that is mono, shape (samples,)."""
 
 ADVICE = "Check it by ear and export it again, or list it in data.exclude"
 CONVERT = "Convert it to WAV or FLAC, or list it in data.exclude"
@@ -23,8 +26,11 @@ class OpenedFile(Protocol):
     channels: int
     promised_frames: int | None
 
-    def blocks(self, n_frames: int) -> Iterator[NDArray[np.float32]]:
-        """Yield the samples in order, shape (at most n_frames, channels); each block is overwritten by the next."""
+    def blocks(self, n_frames: int, room: Room | None = None) -> Iterator[NDArray[np.float32]]:
+        """Yield the samples in order, shape (at most n_frames, channels); each block is overwritten by the next.
+
+        The blocks of a mono file may be put where ``room`` says, and are as long as that then.
+        """
         ...
 
     def check_end(self, n_frames: int) -> None:
