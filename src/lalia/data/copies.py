@@ -32,6 +32,7 @@ _READINGS: Final = 3
 # a copy that was used so recently may be about to be opened
 _IN_USE_SECONDS: Final = 600.0
 _FILLED_AFTER_EVICTION: Final = 0.9
+_LEFT_SECONDS: Final = 86_400.0
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +105,10 @@ class Copies:
         for part in ("objects", "versions"):
             shutil.rmtree(self.folder / part, ignore_errors=True)
             (self.folder / part).mkdir(mode=0o700, exist_ok=True)
+        for left in (*self.folder.glob(".reading-*"), *self.folder.glob(".folder-*")):
+            # of a process that was killed, most likely
+            if time.time() - left.stat().st_mtime > _LEFT_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
         self._known_bytes = None
         return before
 

@@ -5,14 +5,13 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from lalia.data.formats.recognise import open_source, recognise_other
+from lalia.data.formats.recognise import Source, open_other
 from lalia.data.layout import is_audio
 from lalia.data.safe_paths import why_unsafe
 from lalia.data.storage import locate, parent_of
 from lalia.data.table import read_cells
 from lalia.errors import TableError, list_some, suggest
 from lalia.places import join_url, name_of
-from lalia.settings import DataSettings
 
 TABLE_EXTENSIONS = {".csv", ".json", ".jsonl", ".ods", ".parquet", ".tsv", ".xls", ".xlsx"}
 PATH_COLUMNS = ("path", "file", "filename", "audio", "recording", "id")
@@ -59,8 +58,8 @@ def _rows_of(given: str | Path, path_column: str | None) -> list[tuple[str, str]
     if not isinstance(given, Path):
         return _rows_of_url(given, path_column)
     if given.is_dir():
-        if recognise_other(given):
-            return _rows_of_folder(given)
+        if other := open_other(given):
+            return _rows_of_folder(other)
         files = sorted(file for file in given.rglob("*") if is_audio(file) and file.is_file())
         if not files:
             raise TableError(f"The folder '{given}' holds no audio file.")
@@ -72,12 +71,11 @@ def _rows_of(given: str | Path, path_column: str | None) -> list[tuple[str, str]
     return [(given.name, str(given))]
 
 
-def _rows_of_folder(folder: Path) -> list[tuple[str, str]]:
-    source = open_source(DataSettings(metadata=str(folder)))
+def _rows_of_folder(source: Source) -> list[tuple[str, str]]:
     rows = pd.DataFrame({"recording": source.cells["recording"], "path": source.cells[source.data.columns.path]})
     found = source.find_audio(rows, rows["path"])
     if found.problems:
-        raise TableError(f"{folder.name}: {'; '.join(found.problems)}.")
+        raise TableError(f"{source.name}: {'; '.join(found.problems)}.")
     return list(zip(rows["recording"], found.paths, strict=True))
 
 
@@ -87,6 +85,8 @@ def _rows_of_url(given: str, path_column: str | None) -> list[tuple[str, str]]:
         return _rows_of_table(given, path_column)
     if is_audio(Path(given)):
         return [(name_of(given), given)]
+    if other := open_other(given):
+        return _rows_of_folder(other)
     # only now: files on this machine have no use for it
     from lalia.data.remote import list_objects
 

@@ -7,7 +7,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
@@ -64,6 +64,16 @@ def read_cells(path: str | Path) -> pd.DataFrame:
     if not content.strip():
         raise TableError(f"{name} is empty.")
     return reader(name, content)
+
+
+def is_table(place: str | Path) -> bool:
+    """Return whether the name of a file is that of a table.
+
+    Example:
+        >>> is_table("s3://bucket/metadata.csv"), is_table("s3://bucket/study")
+        (True, False)
+    """
+    return PurePosixPath(name_of(place)).suffix.lower() in _READERS
 
 
 def list_rows(rows: Sequence[int]) -> str:

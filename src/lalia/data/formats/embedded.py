@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lalia.data.formats.folder_table import find_files
 from lalia.data.formats.shards import Shard, iterate_bytes
-from lalia.data.layout import AUDIO_EXTENSIONS, AudioFiles, find_audio
+from lalia.data.layout import AUDIO_EXTENSIONS, AudioFiles
 from lalia.data.user_cache import user_cache
 from lalia.files import make_private, replacing
 from lalia.settings import DataSettings
@@ -25,12 +26,12 @@ class EmbeddedFinder:
     def __init__(self, shards: Sequence[Shard]) -> None:
         self._shards = shards
 
-    def __call__(self, rows: pd.DataFrame, places: Iterable[str], folder: Path, data: DataSettings) -> AudioFiles:
+    def __call__(self, rows: pd.DataFrame, places: Iterable[str], folder: str | Path, data: DataSettings) -> AudioFiles:
         """Return the files of rows; see ``lalia.data.layout.find_audio``."""
         holds_bytes = np.concatenate([shard.holds_bytes for shard in self._shards])[rows.index.to_numpy() - 2]
         found = AudioFiles()
         if not holds_bytes.all():
-            found = find_audio(rows[~holds_bytes], places, folder, data)
+            found = find_files(rows[~holds_bytes], places, folder, data)
         if found.problems:
             return found
         copies = self._copy_out(set((rows.index[holds_bytes] - 2).tolist()))

@@ -8,7 +8,7 @@ from typing import Protocol
 import pandas as pd
 
 from lalia.data.layout import AudioFiles, find_audio
-from lalia.data.storage import local_path
+from lalia.data.storage import locate
 from lalia.errors import TableError, list_some
 from lalia.limits import Limits
 from lalia.settings import DataSettings
@@ -22,9 +22,19 @@ SPLIT_COLUMN = "split"
 class AudioFinder(Protocol):
     """Finds the audio of recordings; see ``lalia.data.layout.find_audio``, which finds it in files."""
 
-    def __call__(self, rows: pd.DataFrame, places: Iterable[str], folder: Path, data: DataSettings) -> AudioFiles:
+    def __call__(self, rows: pd.DataFrame, places: Iterable[str], folder: str | Path, data: DataSettings) -> AudioFiles:
         """Return where the audio of the rows is."""
         ...
+
+
+def find_files(rows: pd.DataFrame, places: Iterable[str], folder: str | Path, data: DataSettings) -> AudioFiles:
+    """Find the audio of rows in a folder on this machine or at a URL; see ``lalia.data.layout.find_audio``."""
+    if isinstance(folder, Path):
+        return find_audio(rows, places, folder, data)
+    # only now: folders on this machine have no use for it
+    from lalia.data.remote_audio import find_audio_objects
+
+    return find_audio_objects(rows, places, folder, data)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +47,7 @@ class FolderTable:
     """
 
     cells: pd.DataFrame
-    find_audio: AudioFinder = find_audio
+    find_audio: AudioFinder = find_files
 
 
 ReadFolder = Callable[[Path, DataSettings, Limits], FolderTable]
@@ -58,12 +68,12 @@ def name_recordings(cells: pd.DataFrame, names: "pd.Series[str]", data: DataSett
     return pd.concat([names.rename(column), cells], axis=1)
 
 
-def audio_folder(folder: Path, data: DataSettings) -> Path:
+def audio_folder(folder: Path, data: DataSettings) -> str | Path:
     """Return the folder of the recordings: that of the settings, else the one that is read."""
-    return folder if data.audio_dir is None else local_path(data.audio_dir)
+    return folder if data.audio_dir is None else locate(data.audio_dir)
 
 
-def inside(place: str, folder: Path, named_in: str) -> str:
+def inside(place: str, folder: str | Path, named_in: str) -> str:
     """Return an absolute path relative to the folder of the recordings, and a relative one as it is.
 
     Raises:

@@ -26,9 +26,13 @@ from lalia.settings import DataSettings
 _SHARD_NAME = re.compile(r"(?P<split>[A-Za-z]\w*?)(-\d{5}-of-\d{5})?(-[0-9a-f]+)?", re.ASCII)
 
 
+DATASET_NAMES = ("dataset_dict.json", "state.json")
+"""What ``save_to_disk`` writes, of several splits and of one."""
+
+
 def is_dataset(folder: Path) -> bool:
     """Whether a folder is one that save_to_disk wrote, or holds parquet shards with audio."""
-    if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
+    if any((folder / name).is_file() for name in DATASET_NAMES):
         return True
     shards = _parquet_shards(folder)
     return bool(shards) and has_audio(shards[0])
@@ -117,8 +121,14 @@ def _is_name(name: str) -> bool:
 
 def _parquet_shards(folder: Path) -> list[Path]:
     below = sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
-    files = [file for parent in (folder, *below) for file in sorted(parent.glob("*.parquet"))]
-    return [file for file in files if file.name != "metadata.parquet"]
+    files = [file for parent in (folder, *below) for file in sorted(parent.iterdir())]
+    return [file for file in files if is_shard(file.name)]
+
+
+def is_shard(place: str) -> bool:
+    """Return whether a file's name may be that of a parquet shard: metadata.parquet is an audiofolder's."""
+    name = place.rpartition("/")[2]
+    return name.endswith(".parquet") and name != "metadata.parquet"
 
 
 def _read_json(path: Path) -> dict[str, Any]:

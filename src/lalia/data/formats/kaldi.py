@@ -61,7 +61,7 @@ def read_kaldi(folder: Path, data: DataSettings, limits: Limits) -> FolderTable:
     return FolderTable(cells, SegmentFinder([segments[utterance][1:] for utterance in utterances], limits))
 
 
-def _read_wav_scp(path: Path, audio_dir: Path) -> dict[str, str]:
+def _read_wav_scp(path: Path, audio_dir: str | Path) -> dict[str, str]:
     files: dict[str, str] = {}
     for number, (name, place) in enumerate(_lines(path), start=1):
         if place.endswith("|") or place.startswith("|"):

@@ -1,5 +1,7 @@
 """What ``data.metadata`` names: a table, or a folder that another tool wrote."""
 
+import shutil
+import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -10,15 +12,16 @@ import pandas as pd
 
 from lalia.data.formats.audformat_database import HEADER_NAME, read_audformat
 from lalia.data.formats.audiofolder import find_metadata, read_audiofolder
-from lalia.data.formats.folder_table import PLACE_COLUMN, ReadFolder
-from lalia.data.formats.hf_dataset import is_dataset, read_hf_dataset
+from lalia.data.formats.folder_table import PLACE_COLUMN, ReadFolder, find_files
+from lalia.data.formats.hf_dataset import DATASET_NAMES, is_dataset, is_shard, read_hf_dataset
 from lalia.data.formats.kaldi import read_kaldi
-from lalia.data.layout import AudioFiles, find_audio
-from lalia.data.readers import read_cells
-from lalia.data.storage import local_path, locate, parent_of
+from lalia.data.formats.shards import has_audio
+from lalia.data.layout import AudioFiles
+from lalia.data.readers import is_table, read_cells
+from lalia.data.storage import local_file, locate, parent_of
 from lalia.errors import TableError
 from lalia.limits import Limits
-from lalia.places import name_of
+from lalia.places import join_url, name_of
 from lalia.settings import DataSettings
 
 
@@ -68,25 +71,64 @@ def open_source(data: DataSettings, limits: Limits = Limits()) -> Source:  # noq
         StorageError: if what is at a URL cannot be read.
     """
     path = locate(data.metadata)
-    if not (isinstance(path, Path) and path.is_dir()):
-        if data.format not in ("auto", "table"):
-            raise TableError(f"data.metadata: '{path}' is not a folder, as data.format {data.format} has it.")
-        folder = locate(data.audio_dir) if data.audio_dir is not None else parent_of(path)
-        return Source(name_of(path), read_cells(path), folder, data, partial(_find_files, folder=folder, data=data))
-    read = FORMATS[recognise(path, data.format)].read(path, data, limits)
+    if isinstance(path, Path):
+        if path.is_dir():
+            return _read_folder(path, path, data, limits)
+    elif data.format in FORMATS or (data.format == "auto" and not is_table(path)):
+        return _read_folder_at_url(path, data, limits)
+    if data.format not in ("auto", "table"):
+        raise TableError(f"data.metadata: '{path}' is not a folder, as data.format {data.format} has it.")
+    folder = locate(data.audio_dir) if data.audio_dir is not None else parent_of(path)
+    return Source(name_of(path), read_cells(path), folder, data, partial(find_files, folder=folder, data=data))
+
+
+def _read_folder(folder: Path, audio_dir: str | Path, data: DataSettings, limits: Limits) -> Source:
+    """Read a folder on this machine, whose recordings lie in ``audio_dir`` if the settings do not say where."""
+    within = locate(data.audio_dir) if data.audio_dir is not None else audio_dir
+    data = data.model_copy(update={"audio_dir": str(within)})
+    read = FORMATS[recognise(folder, data.format)].read(folder, data, limits)
     columns = data.columns.model_copy(update={"path": PLACE_COLUMN})
-    within = local_path(data.audio_dir) if data.audio_dir is not None else path
     as_table = data.model_copy(update={"layout": "path", "columns": columns})
-    return Source(path.name, read.cells, within, as_table, partial(read.find_audio, folder=within, data=as_table))
+    return Source(folder.name, read.cells, within, as_table, partial(read.find_audio, folder=within, data=as_table))
 
 
-def _find_files(rows: pd.DataFrame, places: Iterable[str], *, folder: str | Path, data: DataSettings) -> AudioFiles:
-    if isinstance(folder, Path):
-        return find_audio(rows, places, folder, data)
-    # only now: tables on this machine have no use for it
-    from lalia.data.remote_audio import find_audio_objects
+def _read_folder_at_url(url: str, data: DataSettings, limits: Limits) -> Source:
+    # only now: folders on this machine have no use for it
+    from lalia.data.remote_folder import fetch_folder
 
-    return find_audio_objects(rows, places, folder, data)
+    folder = fetch_folder(url)
+    try:
+        source = _read_folder(folder, url, data, limits)
+    except TableError as error:
+        shutil.rmtree(folder.parent, ignore_errors=True)
+        raise TableError(str(error).replace(str(folder), url)) from error
+    # audio may lie in its files
+    weakref.finalize(source, shutil.rmtree, folder.parent, ignore_errors=True)
+    return source
+
+
+def open_other(place: str | Path) -> Source | None:
+    """Read a folder of a format in which its files alone do not tell which recordings there are; None for any other.
+
+    Args:
+        place: as ``lalia.data.storage.locate`` returns it.
+
+    Raises:
+        TableError: if it cannot be read.
+        StorageError: if what is at a URL cannot be read.
+    """
+    is_other = recognise_other(place) if isinstance(place, Path) else _recognise_other_at_url(place)
+    return open_source(DataSettings(metadata=str(place))) if is_other else None
+
+
+def _recognise_other_at_url(url: str) -> bool:
+    from lalia.data.remote_folder import list_tables
+
+    names = list_tables(url)
+    if not names.keys().isdisjoint((HEADER_NAME, "wav.scp", *DATASET_NAMES)):
+        return True
+    shards = sorted(name for name in names if name.count("/") < 2 and is_shard(name))
+    return bool(shards) and has_audio(local_file(join_url(url, shards[0])))
 
 
 def recognise_other(folder: Path) -> bool:

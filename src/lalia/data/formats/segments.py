@@ -12,11 +12,14 @@ import soundfile
 
 from lalia.data.decoder_pool import MOST_DECODERS
 from lalia.data.decoding import Decoded, decode
-from lalia.data.layout import AudioFiles, find_audio
+from lalia.data.formats.folder_table import find_files
+from lalia.data.layout import AudioFiles
+from lalia.data.storage import fetching_ahead, local_file
 from lalia.data.user_cache import user_cache
 from lalia.errors import list_some
 from lalia.files import make_private, replacing
 from lalia.limits import Limits, UnusableFile
+from lalia.places import is_url
 from lalia.settings import DataSettings
 
 Stretch = tuple[float, float | None]
@@ -42,9 +45,9 @@ class SegmentFinder:
         self._stretches = stretches
         self._limits = limits
 
-    def __call__(self, rows: pd.DataFrame, places: Iterable[str], folder: Path, data: DataSettings) -> AudioFiles:
+    def __call__(self, rows: pd.DataFrame, places: Iterable[str], folder: str | Path, data: DataSettings) -> AudioFiles:
         """Return the files of rows; see ``lalia.data.layout.find_audio``."""
-        found = find_audio(rows, places, folder, data)
+        found = find_files(rows, places, folder, data)
         if found.problems:
             return found
         table = rows[["recording"]].assign(file=found.paths, stretch=[self._stretches[row - 2] for row in rows.index])
@@ -52,8 +55,8 @@ class SegmentFinder:
         is_part = table["stretch"].map(lambda stretch: stretch != (0.0, None)).astype(bool)
         cut = dict(zip(table["recording"], table["file"], strict=True))
         problems: dict[str, str] = {}
-        groups = [(Path(str(file)), group) for file, group in table[is_part].groupby("file", sort=False)]
-        with ThreadPoolExecutor(MOST_DECODERS) as executor:
+        groups = [(str(file), group) for file, group in table[is_part].groupby("file", sort=False)]
+        with ThreadPoolExecutor(MOST_DECODERS) as executor, fetching_ahead(file for file, _ in groups):
             for files, wrong in executor.map(lambda each: self._cut(*each), groups):
                 cut |= files
                 problems |= wrong
@@ -67,11 +70,12 @@ class SegmentFinder:
         paths = tuple(cut.get(name, path) for name, path in zip(rows["recording"], found.paths, strict=True))
         return AudioFiles(paths, {**found.missing, **problems}, found.notes, refused)
 
-    def _cut(self, file: Path, rows: pd.DataFrame) -> tuple[dict[str, str], dict[str, str]]:
+    def _cut(self, place: str, rows: pd.DataFrame) -> tuple[dict[str, str], dict[str, str]]:
         """Return the files of a recording's stretches by name, and what is wrong with others."""
-        store = user_cache("audio")
+        store, file = user_cache("audio"), local_file(place)
+        content = _identify(place, file)
         targets = {
-            name: store / (key := _key(file, stretch))[:2] / f"{key}.wav"
+            name: store / (key := _key(content, stretch))[:2] / f"{key}.wav"
             for name, stretch in zip(rows["recording"], rows["stretch"], strict=True)
         }
         files = {name: str(target) for name, target in targets.items()}
@@ -91,11 +95,17 @@ class SegmentFinder:
         return files, problems
 
 
-def _key(file: Path, stretch: Stretch) -> str:
-    """Return what a stretch's samples depend on: the file as it is now."""
+def _identify(place: str, file: Path) -> list[object]:
+    """Return what a file's content depends on: its state now, or the name of a copy, which is a hash."""
+    if is_url(place):
+        return [file.name]
     status = file.stat()
-    known = [_VERSION, str(file), status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, *stretch]
-    return hashlib.sha256(json.dumps(known).encode()).hexdigest()
+    return [str(file), status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def _key(content: list[object], stretch: Stretch) -> str:
+    """Return what a stretch's samples depend on."""
+    return hashlib.sha256(json.dumps([_VERSION, *content, *stretch]).encode()).hexdigest()
 
 
 def _write(decoded: Decoded, stretch: Stretch, target: Path) -> str | None:
