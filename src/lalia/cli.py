@@ -404,7 +404,7 @@ def audit(
 def sweep(
     grid: Annotated[Path, typer.Argument(help="The settings of the sweep, a YAML file.", metavar="GRID.yaml")],
     out: Annotated[
-        Path | None, typer.Option(help="The folder to write; sweeps/<name of the file> if not given.")
+        str | None, typer.Option(help="The folder to write, or its URL; sweeps/<name of the file> if not given.")
     ] = None,
     ray: Annotated[
         str | None, typer.Option("--ray", help="Run on a Ray cluster: its address, or auto.", metavar="[ADDRESS]")
@@ -416,12 +416,13 @@ def sweep(
 ) -> None:
     """Train runs that differ in their settings, seeds or folds, and compare them on the validation part."""
     from lalia.config import load_sweep
+    from lalia.sweep.place import locate_sweep
     from lalia.sweep.sweep import evaluate_winner, plan_sweep, run_sweep
     from lalia.sweep.tables import show_plan, show_standings
     from lalia.terminal import show_progress
 
     settings = load_sweep(grid)
-    folder = out or Path("sweeps") / grid.stem
+    folder = out or str(Path("sweeps") / grid.stem)
     if dry_run:
         with show_progress() as progress:
             plan = plan_sweep(settings, folder, progress)
@@ -431,7 +432,7 @@ def sweep(
         result = run_sweep(settings, folder, ray=ray, progress=progress)
         tested = evaluate_winner(folder, progress) if test else None
     show_standings(result, settings.metric)
-    say(f"Report: {folder / 'report.html'}")
+    say(f"Report: {locate_sweep(folder).address('report.html')}")
     if tested is not None:
         show_result(tested)
     if result.failed:

@@ -1,7 +1,8 @@
 """The folder of a run here and the same at a URL: downloaded, uploaded, and kept from being written by two.
 
 ``mirror.json`` at the URL is written last: it lists the files that belong together with their hashes, and holds the
-manifest. What was uploaded in part beside it does not count, so that an upload may be cut off anywhere.
+manifest (none of a sweep's folder, which is mirrored likewise). What was uploaded in part beside it does not count, so
+that an upload may be cut off anywhere.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from lalia.data.safe_paths import why_unsafe
 from lalia.errors import RunError, StorageError, list_some
 from lalia.files import write_json
 from lalia.places import join_url
+from lalia.run_folder import read_manifest
 
 MARKER_FILE: Final = "mirror.json"
 _FORMAT: Final = 1
@@ -58,7 +60,8 @@ class RunMirror:
             target = Path(temporary) / "run"
             target.mkdir(mode=0o700)
             differing = download_files(self.url, marker["files"], target)
-            write_json(target / "manifest.json", marker["manifest"])
+            if marker["manifest"]:
+                write_json(target / "manifest.json", marker["manifest"])
             if differing and marker["manifest"].get("finished"):
                 raise StorageError(
                     f"The run '{self.url}' is not whole: {list_some(differing)} are not as listed. Something "
@@ -111,12 +114,11 @@ class RunMirror:
             return
         for turn in _in_turns(changed):
             _in_parallel(lambda name: self._upload(name), turn)
-        manifest = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
         new = {
             "format": _FORMAT,
             "writer": state.get("writer") or uuid.uuid4().hex,
             "serial": int(state.get("serial", 0)) + 1,
-            "manifest": manifest,
+            "manifest": read_manifest(self.folder),
             "files": files,
         }
         with tempfile.TemporaryDirectory() as temporary:

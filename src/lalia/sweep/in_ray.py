@@ -10,6 +10,7 @@ from lalia.errors import ConfigError, RunError
 from lalia.progress import Progress
 from lalia.settings import RunSettings
 from lalia.settings.sweep import RaySettings
+from lalia.sweep.place import SweepPlace
 from lalia.sweep.plan import Plan, PlannedTrial
 from lalia.sweep.trials import Outcome, describe, run_trial
 
@@ -18,11 +19,12 @@ _WAIT_SECONDS = 1.0
 
 
 def run_in_ray(
-    address: str, base: RunSettings, plan: Plan, folder: Path, asked: RaySettings, progress: Progress
+    address: str, base: RunSettings, plan: Plan, place: SweepPlace, asked: RaySettings, progress: Progress
 ) -> list[Outcome]:
     """Run the trials of a plan on an existing cluster, and return their outcomes in the plan's order.
 
-    Every machine must see the recordings, the folder of the sweep and what the settings name, under the same paths. A
+    Every machine must see the recordings, the folder of the sweep and what the settings name, under the same paths or
+    URLs. A
     trial whose process or machine is lost begins again, elsewhere if need be, from its last checkpoint. Where there
     are as many frozen passes as machines or more, the trials of a pass go to one machine as long as it lives; with
     fewer, every machine fills its own cache. Of several trials on a machine that want the same pass, one computes it
@@ -32,7 +34,7 @@ def run_in_ray(
         address: of the cluster; ``auto`` for the one that this machine belongs to.
         base: settings of the base run.
         plan: the trials, those of a pass together.
-        folder: of the sweep.
+        place: of the sweep.
         asked: cores, GPUs and retries of a trial.
         progress: is told of each trial that ends.
 
@@ -48,21 +50,21 @@ def run_in_ray(
         except (ConnectionError, ValueError, RuntimeError) as cause:
             raise RunError(f"No Ray cluster at '{address}': {cause}. Start one with: ray start --head") from cause
     try:
-        return _run_all(ray, base, plan, folder, asked, progress)
+        return _run_all(ray, base, plan, place, asked, progress)
     finally:
         if is_ours:
             ray.shutdown()
 
 
 def _run_all(
-    ray: Any, base: RunSettings, plan: Plan, folder: Path, asked: RaySettings, progress: Progress
+    ray: Any, base: RunSettings, plan: Plan, place: SweepPlace, asked: RaySettings, progress: Progress
 ) -> list[Outcome]:
     remote = ray.remote(max_retries=asked.retries, num_cpus=asked.cpus, num_gpus=asked.gpus)(_run_there)
     nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
-    place = deal_passes(plan, nodes)
+    node_of = deal_passes(plan, nodes)
     running = {
-        remote.options(**_affinity(ray, place.get(trial.pass_key or ""))).remote(
-            base.model_dump(mode="json"), trial.varied, str(folder)
+        remote.options(**_affinity(ray, node_of.get(trial.pass_key or ""))).remote(
+            base.model_dump(mode="json"), trial.varied, place.trials
         ): number
         for number, trial in order_trials(plan.trials)
     }
@@ -74,7 +76,7 @@ def _run_all(
             done, _ = ray.wait(waiting, num_returns=1, timeout=_WAIT_SECONDS)
             for task in done:
                 number = running[task]
-                outcomes[number] = _collect(ray, task, plan.trials[number], folder)
+                outcomes[number] = _collect(ray, task, plan.trials[number], place)
                 progress.advance(describe(plan.trials[number].varied))
     except BaseException:
         for task in running:
@@ -125,7 +127,7 @@ def _affinity(ray: Any, node: str | None) -> dict[str, Any]:
     return {"scheduling_strategy": strategy}
 
 
-def _collect(ray: Any, task: Any, trial: PlannedTrial, folder: Path) -> Outcome:
+def _collect(ray: Any, task: Any, trial: PlannedTrial, place: SweepPlace) -> Outcome:
     try:
         found = ray.get(task)
     except ray.exceptions.RayTaskError:
@@ -135,18 +137,16 @@ def _collect(ray: Any, task: Any, trial: PlannedTrial, folder: Path) -> Outcome:
             f"The trial {describe(trial.varied)} was lost ({type(cause).__name__}) more often than ray.retries allows. "
             "What is done stays: start the sweep again to go on."
         ) from cause
-    place = found["folder"]
-    return Outcome(
-        trial.varied, None if place is None else Path(place), found["error"], found["seconds"], found["computed"]
-    )
+    run = None if found["run"] is None else place.find(place.name(Path(found["run"])))
+    return Outcome(trial.varied, run, found["error"], found["seconds"], found["computed"])
 
 
-def _run_there(base: dict[str, Any], values: dict[str, Any], folder: str) -> dict[str, Any]:
+def _run_there(base: dict[str, Any], values: dict[str, Any], runs: str) -> dict[str, Any]:
     """Run a trial in a process of the cluster; what is returned is plain."""
     settings = RunSettings.model_validate(base)
-    found = run_trial(settings, values, Path(folder))
+    found = run_trial(settings, values, runs)
     return {
-        "folder": None if found.folder is None else str(found.folder),
+        "run": None if found.folder is None else found.folder.name,
         "error": found.error,
         "seconds": found.seconds,
         "computed": found.computed,

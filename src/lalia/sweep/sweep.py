@@ -17,6 +17,7 @@ from lalia.measures.metrics import Metric
 from lalia.prepare import Scans
 from lalia.progress import NotesOnce, Progress
 from lalia.run import evaluate_run
+from lalia.run_at_url import opened_run
 from lalia.run_folder import read_manifest
 from lalia.settings import RunSettings
 from lalia.settings.sweep import SweepSettings
@@ -24,6 +25,7 @@ from lalia.sweep.in_ray import run_in_ray
 from lalia.sweep.leaderboard import best_trial, find_metric, rank_settings, score_trial
 from lalia.sweep.names import Names
 from lalia.sweep.page import write_page
+from lalia.sweep.place import SweepPlace, locate_sweep, opened_sweep
 from lalia.sweep.plan import Plan, plan_trials
 from lalia.sweep.result import SweepResult
 from lalia.sweep.search import Values, open_search
@@ -43,29 +45,31 @@ def run_sweep(
 
     Args:
         settings: of the sweep.
-        folder: of its files; the runs are in ``trials/``.
+        folder: of its files, or its URL; the runs are in ``trials/``.
         ray: the address of a Ray cluster to run on; None runs one trial after another here.
         progress: is told what happens.
 
     Raises:
         LaliaError: if a user has to mend something; a trial that fails is told in the result instead.
         Stopped: on Ctrl-C or SIGTERM, with the state of the trial under way saved.
+        StorageError: if the URL cannot be read or written.
     """
-    progress = NotesOnce(progress or Progress())
+    with opened_sweep(folder) as place:
+        return _run(settings, place, ray, NotesOnce(progress or Progress()))
+
+
+def _run(settings: SweepSettings, place: SweepPlace, ray: str | None, progress: Progress) -> SweepResult:
     base = load_config(settings.base)
     metric = find_metric(settings.metric)
     scale = base.data.scale.build()
     search, scans = open_search(settings), Scans()
     outcomes: list[Outcome] = []
     scores: list[float] = []
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)
     for batch in search.batches():
-        possible, impossible = _sort_out(base, batch, folder)
+        possible, impossible = _sort_out(base, batch, place)
         outcomes_of: dict[str, Outcome] = {_key(each.varied): each for each in impossible}
         plan = plan_trials(possible, progress, scans)
-        for outcome in _run_batch(base, plan, folder, settings, ray, progress, scans):
+        for outcome in _run_batch(base, plan, place, settings, ray, progress, scans):
             outcomes_of[_key(outcome.varied)] = outcome
         for values in batch:
             outcome = outcomes_of[_key(values)]
@@ -73,10 +77,10 @@ def run_sweep(
             search.tell(values, score)
             outcomes.append(outcome)
             scores.append(score)
-            _write_trials(folder, outcomes, scores, metric)
+            _write_trials(place, outcomes, scores, metric)
     standings = rank_settings(outcomes, scale, metric, seed=base.seed)
-    result = SweepResult(folder, tuple(outcomes), tuple(standings), tuple(scores))
-    _write_result(result, settings, metric)
+    result = SweepResult(place.folder, tuple(outcomes), tuple(standings), tuple(scores))
+    _write_result(result, place, settings, metric)
     return result
 
 
@@ -85,12 +89,12 @@ def plan_sweep(settings: SweepSettings, folder: str | Path, progress: Progress |
 
     Args:
         settings: of the sweep.
-        folder: where it would be.
+        folder: where it would be, or its URL.
         progress: is told what happens.
     """
     base = load_config(settings.base)
     batch = next(open_search(settings).batches())
-    possible, impossible = _sort_out(base, batch, Path(folder))
+    possible, impossible = _sort_out(base, batch, locate_sweep(folder))
     if impossible:
         raise ConfigError(f"{len(impossible)} of {len(batch)} trials cannot be run: {impossible[0].error}")
     return plan_trials(possible, progress or Progress(), Scans())
@@ -103,18 +107,20 @@ def evaluate_winner(folder: str | Path, progress: Progress | None = None) -> Pat
 
     Raises:
         RunError: if the sweep has not finished.
+        StorageError: if the URL cannot be read or written.
     """
-    folder = Path(folder)
+    place = locate_sweep(folder)
+    place.open_mirror()
     try:
-        winner = json.loads((folder / SWEEP_FILE).read_text(encoding="utf-8"))["winner"]
+        winner = json.loads((place.folder / SWEEP_FILE).read_text(encoding="utf-8"))["winner"]
     except (OSError, ValueError, KeyError) as cause:
         raise RunError(f"'{folder}' is not the folder of a finished sweep: it has no {SWEEP_FILE}.") from cause
     if winner is None:
         raise RunError(f"No trial of the sweep '{folder}' was trained to its end.")
-    run = folder / str(winner["run"])
-    if "folds" in read_manifest(run):
-        return run  # all folds were tested, as always
-    return run if read_manifest(run).get("test_evaluations") else evaluate_run(run, progress)
+    with opened_run(place.address(str(winner["run"]))) as run:
+        manifest = read_manifest(run)
+        # all folds were tested, as always
+        return run if "folds" in manifest or manifest.get("test_evaluations") else evaluate_run(run, progress)
 
 
 def _key(values: Mapping[str, Any]) -> str:
@@ -122,13 +128,13 @@ def _key(values: Mapping[str, Any]) -> str:
 
 
 def _sort_out(
-    base: RunSettings, batch: Sequence[Values], folder: Path
+    base: RunSettings, batch: Sequence[Values], place: SweepPlace
 ) -> tuple[list[tuple[Values, RunSettings]], list[Outcome]]:
     """Part a batch into trials with their settings, and those whose settings make no sense together."""
     possible, impossible = [], []
     for values in batch:
         try:
-            possible.append((values, settings_of(base, values, folder)))
+            possible.append((values, settings_of(base, values, place.trials)))
         except ConfigError as error:
             impossible.append(Outcome(values, None, str(error)))
     return possible, impossible
@@ -137,7 +143,7 @@ def _sort_out(
 def _run_batch(
     base: RunSettings,
     plan: Plan,
-    folder: Path,
+    place: SweepPlace,
     settings: SweepSettings,
     ray: str | None,
     progress: Progress,
@@ -147,18 +153,18 @@ def _run_batch(
         return []
     progress.say(f"{len(plan.trials)} trials, {len(plan.passes)} distinct passes through a frozen encoder")
     if ray is not None:
-        return run_in_ray(ray, base, plan, folder, settings.ray, progress)
+        return run_in_ray(ray, base, plan, place, settings.ray, progress)
     found = []
     names = Names(trial.varied for trial in plan.trials)
     for number, trial in enumerate(plan.trials, start=1):
         progress.say(f"Trial {number} of {len(plan.trials)}: {names.say(trial.varied)}")
-        found.append(run_trial(base, trial.varied, folder, progress=progress, scans=scans))
+        found.append(run_trial(base, trial.varied, place.trials, progress=progress, scans=scans))
         if found[-1].error:
             progress.say(f"It failed: {found[-1].error}")
     return found
 
 
-def _write_trials(folder: Path, outcomes: Sequence[Outcome], scores: Sequence[float], metric: Metric) -> None:
+def _write_trials(place: SweepPlace, outcomes: Sequence[Outcome], scores: Sequence[float], metric: Metric) -> None:
     """Write sweep.csv anew: what is known so far."""
     rows: list[dict[str, Any]] = []
     for number, (outcome, score) in enumerate(zip(outcomes, scores, strict=True), start=1):
@@ -173,11 +179,11 @@ def _write_trials(folder: Path, outcomes: Sequence[Outcome], scores: Sequence[fl
                 "trainable_parameters": manifest.get("adaptation", {}).get("trainable_parameters"),
                 "seconds": manifest.get("seconds"),
                 "computed_recordings": manifest.get("computed_recordings"),
-                "run": "" if outcome.folder is None else outcome.folder.relative_to(folder).as_posix(),
+                "run": "" if outcome.folder is None else place.name(outcome.folder),
                 "error": outcome.error,
             }
         )
-    write_csv(pd.DataFrame(rows), folder / "sweep.csv")
+    write_csv(pd.DataFrame(rows), place.folder / "sweep.csv")
 
 
 def _as_value(value: Any) -> Any:
@@ -185,7 +191,7 @@ def _as_value(value: Any) -> Any:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else json.dumps(value)
 
 
-def _write_result(result: SweepResult, settings: SweepSettings, metric: Metric) -> None:
+def _write_result(result: SweepResult, place: SweepPlace, settings: SweepSettings, metric: Metric) -> None:
     rows = [
         {
             "place": place,
@@ -203,7 +209,7 @@ def _write_result(result: SweepResult, settings: SweepSettings, metric: Metric) 
     if result.standings:
         best = best_trial(result.standings[0], metric)
         assert best.folder is not None
-        winner = {"values": dict(best.varied), "run": best.folder.relative_to(result.folder).as_posix()}
+        winner = {"values": dict(best.varied), "run": place.name(best.folder)}
         _copy_winner(best.folder, result.folder)
     write_json(
         result.folder / SWEEP_FILE,

@@ -65,20 +65,20 @@ class Outcome:
         return table
 
 
-def settings_of(base: RunSettings, values: Mapping[str, Any], folder: Path) -> RunSettings:
-    """Return the settings of a trial.
+def settings_of(base: RunSettings, values: Mapping[str, Any], runs: str) -> RunSettings:
+    """Return the settings of a trial, whose run lies in ``runs``.
 
     Raises:
         ConfigError: if these settings cannot be run.
     """
     changed = with_values(base, values)
-    return changed.model_copy(update={"runs": str(folder / "trials")})
+    return changed.model_copy(update={"runs": runs})
 
 
 def run_trial(
     base: RunSettings,
     values: Mapping[str, Any],
-    folder: Path,
+    runs: str,
     *,
     progress: Progress | None = None,
     scans: Scans | None = None,
@@ -90,14 +90,14 @@ def run_trial(
     Args:
         base: settings of the base run.
         values: what of it is changed.
-        folder: of the sweep.
+        runs: the folder of the trials, or its URL.
         progress: is told what happens.
         scans: keeps the decoded recordings for the next trial.
     """
     begun = time.perf_counter()
     place: Path | None = None
     try:
-        settings = settings_of(base, values, folder)
+        settings = settings_of(base, values, runs)
         if is_cross_validation(settings):
             place = cross_validate(settings, resume="same", progress=progress)
         else:
