@@ -4,7 +4,7 @@ import pandas as pd
 
 from benchmarks.bench import Bench
 from benchmarks.floor import find_floor
-from benchmarks.ours import Clock, build, empty_cache, make_settings
+from benchmarks.ours import ENCODING, Clock, build, empty_cache, make_settings
 from benchmarks.results import Row
 from lalia.evaluation.predict import predict
 from lalia.evaluation.probe import probe
@@ -22,7 +22,7 @@ def measure_prediction(bench: Bench) -> list[Row]:
     with empty_cache() as cache:
         rater = build(make_settings(corpus, str(bench.wavlm), cache, model={"layers": "weighted"}))
     clock = Clock(after_recording=floor.beside(corpus))
-    ours = clock.measure(lambda: predict(rater, recordings, progress=clock))
+    ours = clock.measure(lambda: predict(rater, recordings, progress=clock, title=ENCODING))
     share = clock.others / ours
     note = f"{corpus.seconds / ours.wall:.1f} s of audio a second, one forward {corpus.seconds / clock.others.wall:.1f}"
     return [Row("prediction: throughput", "one forward", share.wall, 0.9, "throughput", note, share.cpu)]

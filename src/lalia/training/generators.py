@@ -12,7 +12,11 @@ def seed_generators(seed: int) -> None:
     """Set all random generators to a seed."""
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002
-    torch.manual_seed(seed)
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:
+        # the same for the CPU; the other also takes down a traceback for each kind of device that is not there
+        torch.default_generator.manual_seed(seed)
 
 
 def piece_seed(seed: int, step: int, place: int) -> int:

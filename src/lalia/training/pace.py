@@ -1,7 +1,9 @@
 """How fast a training goes and what memory it takes, in the words below its progress bar."""
 
+import os
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import cache
 
 import psutil
 import torch
@@ -14,10 +16,16 @@ def memory_in_words(device: torch.device) -> str:
         >>> memory_in_words(torch.device("cpu")).endswith(" GiB")
         True
     """
-    held = f"{psutil.Process().memory_info().rss / 2**30:.1f} GiB"
+    held = f"{_process(os.getpid()).memory_info().rss / 2**30:.1f} GiB"
     if device.type != "cuda":
         return held
     return f"{held}, GPU {torch.cuda.max_memory_allocated(device) / 2**30:.1f} GiB"
+
+
+@cache
+def _process(number: int) -> psutil.Process:
+    # it reads when the process began, which takes longer than what is asked of it
+    return psutil.Process(number)
 
 
 def pace_in_words(

@@ -259,7 +259,9 @@ class InputReader:
         vectors = self._vectors[dataset][version]
         for rows in batches:
             picked = torch.tensor(rows)
-            known = KnownVectors(self.part.depths, {name: values[picked] for name, values in vectors.items()})
+            known = KnownVectors(
+                self.part.depths, {name: each.index_select(0, picked) for name, each in vectors.items()}
+            )
             yield RatedInputs(known, _ratings(dataset, rows), picked)
 
     def _complete(self, recording: str, keys: tuple[str, ...], found: "Entries | list[Tensor]") -> Entries:
