@@ -8,11 +8,11 @@ import io
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import scipy
 import soundfile
 import soxr
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy import fft, signal
 
 from lalia.data.decoding import Waveform
 from lalia.data.distortions import Range, limit_peak, mean_power
@@ -80,7 +80,7 @@ def reverberate(waveform: Waveform, rate_hz: int, rng: Generator, *, rt60_second
     echoes = rng.standard_normal(len(times)) * 10 ** (-3 * times / rt60)
     echoes *= 10 ** (-ratio_db / 20) / np.sqrt(np.square(echoes).sum())
     response = np.concatenate([[1.0], np.zeros(first - 1), echoes])
-    wet: NDArray[np.float64] = signal.oaconvolve(waveform.astype(np.float64), response)[: len(waveform)]
+    wet: NDArray[np.float64] = scipy.signal.oaconvolve(waveform.astype(np.float64), response)[: len(waveform)]
     power = mean_power(wet)
     return (wet * (float(np.sqrt(mean_power(waveform) / power)) if power else 1.0)).astype(np.float32)
 
@@ -126,9 +126,9 @@ def filter_spectrum(
         rate_hz: of the waveform.
         gain_at: from frequencies in Hz to factors.
     """
-    size = fft.next_fast_len(len(waveform) + round(_FILTER_PAD_SECONDS * rate_hz), real=True)
-    spectrum = fft.rfft(waveform.astype(np.float64), size) * gain_at(fft.rfftfreq(size, 1 / rate_hz))
-    filtered: NDArray[np.float64] = fft.irfft(spectrum, size)[: len(waveform)]
+    size = scipy.fft.next_fast_len(len(waveform) + round(_FILTER_PAD_SECONDS * rate_hz), real=True)
+    spectrum = scipy.fft.rfft(waveform.astype(np.float64), size) * gain_at(scipy.fft.rfftfreq(size, 1 / rate_hz))
+    filtered: NDArray[np.float64] = scipy.fft.irfft(spectrum, size)[: len(waveform)]
     return filtered.astype(np.float32)
 
 
