@@ -14,10 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mutants import DAMAGES
 
+from lalia.data.formats.shards import iterate_bytes, read_shard
 from lalia.data.readers import read_cells
 from lalia.data.table import read_table
 from lalia.errors import DataError, TableError
 from lalia.settings import DataSettings
+from workbooks import write_ods, write_xlsx
 
 FUZZ = int(os.environ.get("LALIA_FUZZ", "0"))
 EXAMPLES = max(30, FUZZ // 20)
@@ -86,6 +88,14 @@ def test_any_content_is_read_or_refused(folder, extension, content):
     check(folder / f"a.{extension}", content if isinstance(content, bytes) else content.encode("utf-8", "replace"))
 
 
+def whole_workbooks() -> dict[str, bytes]:
+    rows = [["recording", "speaker", "hoarse"], ["a", "s1", 1], ["b", "s2", ""]]
+    xlsx, ods = io.BytesIO(), io.BytesIO()
+    write_xlsx(xlsx, {"Sheet1": rows})
+    write_ods(ods, rows)
+    return {"xlsx": xlsx.getvalue(), "ods": ods.getvalue()}
+
+
 def whole_tables() -> dict[str, bytes]:
     rows = [{"recording": "a", "speaker": "s1", "hoarse": 1}, {"recording": "b", "speaker": "s2", "hoarse": None}]
     memory = io.BytesIO()
@@ -95,6 +105,7 @@ def whole_tables() -> dict[str, bytes]:
         "json": json.dumps(rows).encode(),
         "jsonl": "\n".join(json.dumps(row) for row in rows).encode(),
         "parquet": memory.getvalue(),
+        **whole_workbooks(),
     }
 
 
@@ -106,6 +117,54 @@ TABLES = whole_tables()
 def test_damaged_tables_are_read_or_refused(folder, extension, seed):
     random = Random(seed)
     check(folder / f"a.{extension}", bytes(random.choice(DAMAGES)(random, bytearray(TABLES[extension]))))
+
+
+def test_a_parquet_table_whose_text_is_no_utf_8_is_refused(folder):
+    with pytest.raises(TableError, match="cannot be read as parquet"):
+        damaged = TABLES["parquet"].replace(b"s1", b"\xff1")
+        assert damaged != TABLES["parquet"]
+        (folder / "a.parquet").write_bytes(damaged)
+        read_cells(folder / "a.parquet")
+
+
+def whole_shards() -> dict[str, bytes]:
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    audio = pa.array([{"bytes": b"RIFF" * 9, "path": f"{number}.wav"} for number in range(20)], type=kind)
+    table = pa.table({"id": [str(number) for number in range(20)], "audio": audio})
+    parquet, arrow = io.BytesIO(), io.BytesIO()
+    pq.write_table(table, parquet)
+    with pa.ipc.new_stream(arrow, table.schema) as writer:
+        writer.write_table(table)
+    return {"parquet": parquet.getvalue(), "arrow": arrow.getvalue()}
+
+
+SHARDS = whole_shards()
+
+
+@FUZZED
+@given(st.sampled_from(sorted(SHARDS)), st.integers(0, 2**32))
+def test_damaged_shards_are_read_or_refused(folder, extension, seed):
+    random = Random(seed)
+    path = folder / f"shard.{extension}"
+    path.write_bytes(bytes(random.choice(DAMAGES)(random, bytearray(SHARDS[extension]))))
+    try:
+        shard = read_shard(path, path.name, None)
+        assert sum(map(len, iterate_bytes(shard))) == shard.rows
+    except TableError as error:
+        assert str(error)
+
+
+def test_a_shard_whose_audio_is_damaged_is_named(folder):
+    path = folder / "shard.parquet"
+    path.write_bytes(SHARDS["parquet"])
+    column = pq.ParquetFile(path).metadata.row_group(0).column(1)
+    assert column.path_in_schema == "audio.bytes"
+    content = bytearray(SHARDS["parquet"])
+    content[column.data_page_offset : column.dictionary_page_offset + column.total_compressed_size] = bytes(110)
+    path.write_bytes(content)
+    shard = read_shard(path, path.name, None)
+    with pytest.raises(TableError, match=r"^The audio in shard\.parquet cannot be read: "):
+        list(iterate_bytes(shard))
 
 
 JSON = st.recursive(

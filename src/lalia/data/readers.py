@@ -149,13 +149,13 @@ def _read_jsonl(name: str, content: bytes) -> pd.DataFrame:
 def _read_parquet(name: str, content: bytes) -> pd.DataFrame:
     try:
         table = pq.ParquetFile(pa.BufferReader(content)).read()
-        columns = [arrow_text(column) for column in table.columns]
+        names, columns = table.column_names, [arrow_text(column) for column in table.columns]
     except pa.ArrowNotImplementedError as cause:
         raise TableError(f"{name}: a column holds lists or records ({cause}). Leave it out.") from cause
-    except (pa.ArrowException, OSError) as cause:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as cause:
         raise TableError(f"{name} cannot be read as parquet: {cause}.") from cause
     rows = [[_text(name, cell) for cell in row] for row in zip(*columns, strict=True)]
-    return _frame(name, table.column_names, rows, range(2, len(rows) + 2))
+    return _frame(name, names, rows, range(2, len(rows) + 2))
 
 
 def _read_workbook(name: str, content: bytes) -> pd.DataFrame:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from lalia.data.readers import arrow_text
 from lalia.errors import TableError, list_some, suggest
 
+_UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
+
 
 @dataclass(frozen=True, eq=False)
 class Shard:
@@ -54,7 +56,7 @@ def has_audio(path: Path) -> bool:
     """Return whether a parquet file has a column of audio."""
     try:
         return bool(_audio_columns(pq.read_schema(path)))
-    except (pa.ArrowException, OSError):
+    except _UNREADABLE:
         return False
 
 
@@ -81,7 +83,7 @@ def read_shard(path: Path, where: str, wanted: str | None) -> Shard:
             holds_bytes = _find_bytes(table[columns.audio])
         texts = {name: _texts(table, name, columns) for name in columns.texts}
         return Shard(path, columns.audio, texts, _paths(table, columns.audio), holds_bytes)
-    except (pa.ArrowException, OSError) as cause:
+    except _UNREADABLE as cause:
         raise TableError(f"{where} cannot be read as a shard of a data set: {cause}.") from cause
 
 
@@ -196,10 +198,17 @@ def _find_bytes_in_parquet(file: Any, audio: str) -> NDArray[np.bool_]:
 
 
 def iterate_bytes(shard: Shard) -> Iterator[Any]:
-    """Yield the audio of a shard as arrays of bytes, in the order of its rows."""
-    if shard.path.suffix == ".parquet":
-        for batch in pq.ParquetFile(shard.path).iter_batches(batch_size=64, columns=[f"{shard.audio}.bytes"]):
-            yield pc.struct_field(batch.column(0), "bytes")
-    else:
-        for chunk in _open_arrow(shard.path)[shard.audio].chunks:
-            yield pc.struct_field(chunk, "bytes")
+    """Yield the audio of a shard as arrays of bytes, in the order of its rows.
+
+    Raises:
+        TableError: if it cannot be read.
+    """
+    try:
+        if shard.path.suffix == ".parquet":
+            for batch in pq.ParquetFile(shard.path).iter_batches(batch_size=64, columns=[f"{shard.audio}.bytes"]):
+                yield pc.struct_field(batch.column(0), "bytes")
+        else:
+            for chunk in _open_arrow(shard.path)[shard.audio].chunks:
+                yield pc.struct_field(chunk, "bytes")
+    except _UNREADABLE as cause:
+        raise TableError(f"The audio in {shard.path.name} cannot be read: {cause}.") from cause
