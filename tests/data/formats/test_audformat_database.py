@@ -2,6 +2,7 @@
 
 import audformat
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 
@@ -85,6 +86,19 @@ def test_segments_are_recordings_with_what_is_known_of_their_files(database, tmp
     assert table.recordings["path"][2] == str(tmp_path / FILES[1])
 
 
+def test_a_person_who_stands_twice_in_a_table_of_people_is_named(database, tmp_path):
+    people = pd.Index(["anna", "ben"], dtype="string", name="speaker")
+    database.misc_tables["people"] = audformat.MiscTable(people)
+    database.misc_tables["people"]["age"] = audformat.Column()
+    database.misc_tables["people"]["age"].set(["30", "41"])
+    database.schemes["speaker"] = audformat.Scheme("str", labels="people")
+    add(database, "files", audformat.filewise_index(FILES), speaker=["anna", "ben"], level=[1, 2])
+    database.save(tmp_path, storage_format="csv")
+    (table := tmp_path / "db.people.csv").write_text(table.read_text().replace("ben", "anna"))
+    with pytest.raises(TableError, match="The table 'people' has rows that stand twice: anna. Keep one of each"):
+        read_table(settings(tmp_path))
+
+
 def test_a_pickle_is_never_read(database, tmp_path):
     add(database, "files", audformat.filewise_index(FILES), speaker=["anna", "ben"], level=[1, 2])
     database.save(tmp_path, storage_format="pkl")
@@ -100,6 +114,7 @@ def test_a_pickle_is_never_read(database, tmp_path):
         ("a: [", "cannot be read as YAML"),
         ("a: &b {}\ntables: *b\n", "has aliases"),
         ("tables: {../x: {}}\n", "cannot be the name of a table"),
+        ("tables: [files]\n", "tables must be entries by name"),
         ("a: !!python/object/apply:os.getcwd []\n", "cannot be read as YAML"),
     ],
 )

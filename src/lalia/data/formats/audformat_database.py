@@ -181,8 +181,8 @@ def _add_labels(cells: pd.DataFrame, header: Mapping[str, Any], folder: Path) ->
     """Add what is known of the labels of columns."""
     schemes = _section(header, "schemes")
     for table in _section(header, "tables").values():
-        for column, about in (table.get("columns") or {}).items():
-            if column not in cells or not isinstance(about, dict):
+        for column, about in _section(table, "columns").items():
+            if column not in cells:
                 continue
             known = _describe_labels(schemes.get(str(about.get("scheme_id")), {}).get("labels"), header, folder)
             for name in map(str, known):
@@ -200,9 +200,17 @@ def _describe_labels(labels: object, header: Mapping[str, Any], folder: Path) ->
         if misc is None:
             raise TableError(f"{HEADER_NAME}: a scheme names the misc table '{labels}', which is not there.")
         cells = _read_table(folder, labels)
-        levels = misc.get("levels") or {}
-        key = next(iter(levels), None)
-        return cells.set_index(key) if len(levels) == 1 and key in cells else pd.DataFrame()
+        given = misc.get("levels")
+        levels = [str(level) for level in given] if isinstance(given, dict | list) else []
+        if len(levels) != 1 or levels[0] not in cells:
+            return pd.DataFrame()
+        known = cells.set_index(levels[0])
+        if known.index.has_duplicates:
+            twice = known.index[known.index.duplicated()]
+            raise TableError(
+                f"The table '{labels}' has rows that stand twice: {list_some(list(twice))}. Keep one of each."
+            )
+        return known
     if isinstance(labels, dict) and labels and all(isinstance(about, dict) for about in labels.values()):
         texts = {
             str(label): {str(name): "" if value is None else str(value) for name, value in about.items()}
