@@ -182,6 +182,49 @@ def test_a_head_of_a_size_that_its_weights_do_not_have_takes_no_memory(rater, hi
     assert peak_bytes() - before < 500e6
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("num_attention_heads", 0),
+        ("num_attention_heads", -1),
+        ("hidden_size", 0),
+        ("conv_stride", [0, 4]),
+        ("conv_dim", [0, 8]),
+        ("hidden_dropout", -1),
+        ("attention_dropout", float("nan")),
+        ("num_conv_pos_embedding_groups", 0),
+        ("hidden_act", "no such function"),
+    ],
+)
+def test_an_encoder_that_no_module_could_be_made_of_is_refused(encoder, key, value):
+    change(encoder, lambda values: values.update({key: value}))
+    with pytest.raises(EncoderError, match="the encoder's config cannot be used|no model can be made of its config"):
+        load_encoder(encoder)
+
+
+@pytest.mark.parametrize("rate", [None, "", 0, -16_000, 16_000.5, 1e400, True, [16_000]])
+def test_a_rate_that_no_recording_has_is_refused(encoder, rate):
+    (encoder / "preprocessor_config.json").write_text(json.dumps({"sampling_rate": rate}))
+    with pytest.raises(EncoderError, match="gives sampling_rate .*, expected a whole number from 1000 to 384000"):
+        load_encoder(encoder)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("preprocessing", "hop_seconds", 0),
+        ("preprocessing", "window_seconds", 0),
+        ("head", "dropout", float("nan")),
+        ("head", "groups", 1),
+        ("encoder", "rate_hz", 0),
+    ],
+)
+def test_a_rater_that_could_not_rate_is_refused(rater, section, key, value):
+    change(rater, lambda values: values[section].update({key: value}))
+    with pytest.raises(RaterError, match="cannot be built"):
+        SpeechRater.from_pretrained(rater)
+
+
 def test_a_config_that_is_deep_or_large_beyond_reason_is_refused(rater, encoder):
     for text in ("[" * 200_000, '{"a":' * 100_000, '{"a": "' + "x" * 11_000_000 + '"}'):
         (encoder / "config.json").write_text(text)

@@ -40,6 +40,11 @@ def check_parts(rater: "SpeechRater") -> None:
         raise ModelError(f"The head rates {rater.head.layers.n_traits} traits, the names are {list(rater.traits)}.")
     if given.rate_hz != encoder.rate_hz:
         raise ModelError(f"The encoder takes {encoder.rate_hz} Hz, the preprocessing gives {given.rate_hz} Hz.")
+    window, hop = (round(seconds * given.rate_hz) for seconds in (given.window_seconds, given.hop_seconds))
+    if not 1 <= hop <= window:
+        raise ModelError(
+            f"Windows of {given.window_seconds:g} s every {given.hop_seconds:g} s leave out what is between them."
+        )
     if encoder.max_samples is not None and round(given.window_seconds * given.rate_hz) > encoder.max_samples:
         seconds = encoder.max_samples / encoder.rate_hz
         raise ModelError(

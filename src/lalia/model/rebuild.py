@@ -18,7 +18,7 @@ from lalia.model.heads import build_head
 from lalia.model.layer_mix import build_layer_mix
 from lalia.model.pooling import build_pooling
 from lalia.model.saved_rater import WEIGHTS_FILE, RaterConfig
-from lalia.model.untrusted import count_stored, find_too_large
+from lalia.model.untrusted import count_stored, find_impossible, find_too_large
 
 R = TypeVar("R")
 
@@ -35,6 +35,9 @@ def rebuild(make: Callable[..., R], config: RaterConfig, folder: Path, encoder: 
     Raises:
         RaterError: if the config is not one of parts that there are and fit each other.
     """
+    wrong = find_impossible([config.head, config.rater_heads, config.pooling])
+    if wrong is not None:
+        raise RaterError(f"The rater in '{folder}' cannot be built: {wrong}.")
     try:
         # the weights are random until the saved ones are read: leave the caller's random state as it was
         with torch.random.fork_rng(devices=[]):
@@ -64,12 +67,8 @@ def rebuild(make: Callable[..., R], config: RaterConfig, folder: Path, encoder: 
                 rater_heads=rater_heads,
                 raters=config.raters,
             )
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        RuntimeError,
-    ) as cause:  # a ModelError is a ValueError, torch's are RuntimeErrors
+    # a ModelError is a ValueError, torch's are RuntimeErrors
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as cause:
         raise RaterError(f"The rater in '{folder}' cannot be built: {cause}") from cause
 
 

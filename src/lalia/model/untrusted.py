@@ -19,6 +19,10 @@ _MAX_ITEMS = 100_000
 _MAX_RANK = 10_000
 _RANK_KEYS = ("rank", "first_rank", "r", "init_r", "target_r", "length", "tokens")
 _LAYER_WORDS = ("layers", "blocks", "depth", "stages")
+_POSITIVE_WORDS = (
+    *("heads", "hidden_size", "d_model", "conv_dim", "kernel", "stride", "distance", "buckets"),
+    *("hop_length", "n_fft", "mel_bins", "feature_size", "max_length"),
+)
 # a model may have what no checkpoint holds, such as tables of positions
 _SLACK = 50_000_000
 
@@ -80,6 +84,25 @@ def find_excess(values: Any) -> str | None:
                 return f"{key} is {shown}, expected at most {most}"
         elif len(value) > _MAX_ITEMS:
             return f"{key} has {len(value)} items, expected at most {_MAX_ITEMS}"
+    return None
+
+
+def find_impossible(values: Any) -> str | None:
+    """Return what of a model's config no module could do with, in words, None where nothing is.
+
+    Example:
+        >>> find_impossible({"num_attention_heads": 0, "hidden_size": 768})
+        'num_attention_heads is 0, expected more than 0'
+        >>> find_impossible({"attention_dropout": 1.5})
+        'attention_dropout is 1.5, expected 0 to 1'
+    """
+    for key, value in _walk(values):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            continue
+        if "dropout" in key and not 0 <= value <= 1:
+            return f"{key} is {value}, expected 0 to 1"
+        if any(word in key for word in _POSITIVE_WORDS) and not value > 0:
+            return f"{key} is {value}, expected more than 0"
     return None
 
 

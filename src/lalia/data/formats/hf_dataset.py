@@ -109,7 +109,8 @@ def _find_shards(folder: Path) -> list[tuple[Path, str]]:
 
 def _saved_shards(folder: Path) -> list[Path]:
     files = _read_json(folder / "state.json").get("_data_files")
-    names = [each.get("filename") if isinstance(each, dict) else None for each in files or ()]
+    listed = files if isinstance(files, list) else []
+    names = [each.get("filename") if isinstance(each, dict) else None for each in listed]
     if not names or not all(isinstance(name, str) and _is_name(name) for name in names):
         raise TableError(f"{folder.name}: state.json does not list the data files of a data set.")
     return [folder / str(name) for name in names]

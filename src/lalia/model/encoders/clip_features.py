@@ -11,6 +11,7 @@ import transformers
 from torch import Tensor
 
 from lalia.errors import EncoderError
+from lalia.model.untrusted import find_impossible
 
 NAME_KEY = "feature_extractor_type"
 
@@ -45,12 +46,15 @@ class ClipFeatures:
 
     def __init__(self, features: Mapping[str, Any], rate_hz: int, origin: str) -> None:
         extractor_class = _find_class(features.get(NAME_KEY), origin)
+        wrong = find_impossible(features)
+        if wrong is not None:
+            raise EncoderError(f"{origin}: its feature extractor cannot be made. {wrong}.")
         arguments = {key: value for key, value in features.items() if key != NAME_KEY}
         try:
             # some bands of AST's own 128 are empty, of which it warns each time
             with warnings.catch_warnings(action="ignore"):
                 self.extractor = extractor_class(**arguments)
-        except (TypeError, ValueError) as error:
+        except (ArithmeticError, TypeError, ValueError) as error:
             raise EncoderError(f"{origin}: its feature extractor cannot be made. {error}") from error
         self.rate_hz = rate_hz
 

@@ -12,6 +12,7 @@ from transformers.initialization import no_init_weights
 from lalia.errors import EncoderError
 from lalia.model.encoders.base import EncoderSource, SpeechEncoder
 from lalia.model.encoders.families import Family, find_family
+from lalia.model.untrusted import find_impossible
 
 # what lalia leaves out of every encoder: masked input and a strided module behind the last block; and, by the ending of
 # their keys, random depths
@@ -50,6 +51,9 @@ def make_config(family: Family, values: Mapping[str, Any], origin: str) -> Any:
     chosen = {key: value for key, value in values.items() if key in known}
     chosen |= {key: value for key, value in _SWITCHED_OFF.items() if key in known}
     chosen |= {key: 0.0 for key in known if key.endswith("layerdrop")}
+    wrong = find_impossible(chosen)
+    if wrong is not None:
+        raise EncoderError(f"{origin}: the encoder's config cannot be used. {wrong}.")
     try:
         return family.config_class(**chosen)
     except (StrictDataclassError, TypeError, ValueError) as error:
@@ -173,6 +177,9 @@ def build_from_architecture(source: Mapping[str, Any]) -> SpeechEncoder:
     described = EncoderSource(**source)
     origin = f"Encoder '{described.name}'"
     family = find_family(described.family, origin)
+    wrong = find_impossible(described.features)
+    if wrong is not None:
+        raise EncoderError(f"{origin}: its features cannot be used. {wrong}.")
     config = make_config(family, described.architecture, origin)
     if family.is_whole:
         return family.make_encoder(build_model(family, config, origin, seed=0), described)

@@ -13,7 +13,7 @@ from torch import nn
 from transformers.utils import logging as transformers_logging
 
 from lalia.data.safe_paths import why_unsafe
-from lalia.errors import EncoderError, list_some
+from lalia.errors import EncoderError, LaliaError, list_some
 from lalia.model.encoders.base import EncoderSource, SpeechEncoder
 from lalia.model.encoders.clip_features import NAME_KEY, read_features
 from lalia.model.encoders.families import FAMILIES, Family, find_family
@@ -26,6 +26,9 @@ from lalia.model.encoders.from_config import (
 )
 from lalia.model.encoders.locate import Checkpoint, read_json
 from lalia.model.untrusted import count_stored, find_code, find_excess, find_not_finite, find_too_large
+
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 384_000
+"""Of what models of speech take."""
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +61,8 @@ def read_checkpoint(
         )
     family = find_family(architecture, origin)
     config = make_config(family, values, origin)
-    _check_size(checkpoint, family, config, origin)
+    with _making_a_model(origin):
+        _check_size(checkpoint, family, config, origin)
     preprocessor = _read_preprocessor(checkpoint)
     _check_config(preprocessor, "preprocessor_config.json", origin)
     source = EncoderSource(
@@ -67,11 +71,24 @@ def read_checkpoint(
         revision=checkpoint.revision,
         architecture=describe_config(family, config),
         normalize=takes_waveform(family, config) and _choose_normalize(preprocessor, normalize, origin),
-        rate_hz=int((preprocessor or {}).get("sampling_rate", 16_000)),
+        rate_hz=_read_rate(preprocessor, origin),
         features=_choose_features(family, config, preprocessor, origin),
         context=check_context(family, context, origin),
     )
-    return family.make_encoder(_read_weights(checkpoint, family, config, origin), source)
+    with _making_a_model(origin):
+        return family.make_encoder(_read_weights(checkpoint, family, config, origin), source)
+
+
+@contextmanager
+def _making_a_model(origin: str) -> Iterator[None]:
+    """Say that no model can be made of a config, whatever modules raise at values that do not fit together."""
+    try:
+        yield
+    except (LaliaError, MemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise EncoderError(f"{origin}: no model can be made of its config.json ({reason:.200}).") from error
 
 
 def _choose_features(family: Family, config: Any, preprocessor: dict[str, Any] | None, origin: str) -> dict[str, Any]:
@@ -112,6 +129,17 @@ def _read_preprocessor(checkpoint: Checkpoint) -> dict[str, Any] | None:
     joint = checkpoint.folder / "processor_config.json"
     nested = read_json(joint).get("feature_extractor") if joint.is_file() else None
     return nested if isinstance(nested, dict) else None
+
+
+def _read_rate(preprocessor: dict[str, Any] | None, origin: str) -> int:
+    given = (preprocessor or {}).get("sampling_rate", 16_000)
+    is_number = isinstance(given, int | float) and not isinstance(given, bool) and given == given // 1
+    if not is_number or not LOWEST_RATE_HZ <= given <= HIGHEST_RATE_HZ:
+        raise EncoderError(
+            f"{origin}: preprocessor_config.json gives sampling_rate {given!r:.40}, expected a whole number from"
+            f" {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}."
+        )
+    return int(given)
 
 
 def _choose_normalize(preprocessor: dict[str, Any] | None, normalize: Literal["auto"] | bool, origin: str) -> bool:
