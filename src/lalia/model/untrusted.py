@@ -20,7 +20,18 @@ _MAX_RANK = 10_000
 _RANK_KEYS = ("rank", "first_rank", "r", "init_r", "target_r", "length", "tokens")
 _LAYER_WORDS = ("layers", "blocks", "depth", "stages")
 _POSITIVE_WORDS = (
-    *("heads", "hidden_size", "d_model", "conv_dim", "kernel", "stride", "distance", "buckets"),
+    *(
+        "heads",
+        "hidden_size",
+        "intermediate",
+        "ffn_dim",
+        "d_model",
+        "conv_dim",
+        "kernel",
+        "stride",
+        "distance",
+        "buckets",
+    ),
     *("hop_length", "n_fft", "mel_bins", "feature_size", "max_length"),
 )
 # a model may have what no checkpoint holds, such as tables of positions
