@@ -76,7 +76,7 @@ def read_shard(path: Path, where: str, wanted: str | None) -> Shard:
             file = pq.ParquetFile(path)
             columns = _sort_columns(file.schema_arrow, where, wanted)
             table = file.read([*columns.texts, *_path_leaves(file.schema_arrow, columns.audio)])
-            holds_bytes = _find_bytes_in_parquet(file, columns.audio)
+            holds_bytes = _find_bytes_in_parquet(file, columns.audio, table.num_rows)
         else:
             table = _open_arrow(path)
             columns = _sort_columns(table.schema, where, wanted)
@@ -176,25 +176,18 @@ def _find_bytes(column: Any) -> NDArray[np.bool_]:
     return held
 
 
-def _find_bytes_in_parquet(file: Any, audio: str) -> NDArray[np.bool_]:
-    """Return which rows hold audio, from the counts in the file where these suffice."""
-    held = []
-    for number in range(file.num_row_groups):
-        group = file.metadata.row_group(number)
-        leaves = {group.column(place).path_in_schema: group.column(place) for place in range(group.num_columns)}
-        leaf = leaves.get(f"{audio}.bytes")
-        if leaf is None:
-            held.append(np.zeros(group.num_rows, dtype=bool))
-        elif (
-            leaf.statistics is not None
-            and leaf.statistics.has_null_count
-            and leaf.statistics.null_count in (0, group.num_rows)
-        ):
-            held.append(np.full(group.num_rows, leaf.statistics.null_count == 0))
-        else:
-            column = file.read_row_group(number, [f"{audio}.bytes"])[audio]
-            held.append(_find_bytes(column))
-    return np.concatenate(held) if held else np.zeros(0, dtype=bool)
+def _find_bytes_in_parquet(file: Any, audio: str, rows: int) -> NDArray[np.bool_]:
+    """Return which rows hold audio.
+
+    The counts in the file would tell sooner, but Arrow ends the process where what is said of a column is damaged.
+    """
+    if not pa.types.is_struct(file.schema_arrow.field(audio).type):
+        return np.zeros(rows, dtype=bool)
+    held = [_find_bytes(batch.column(0)) for batch in file.iter_batches(batch_size=64, columns=[f"{audio}.bytes"])]
+    found = np.concatenate(held) if held else np.zeros(0, dtype=bool)
+    if len(found) != rows:
+        raise pa.ArrowInvalid(f"its columns have {rows} and {len(found)} rows")
+    return found
 
 
 def iterate_bytes(shard: Shard) -> Iterator[Any]:
