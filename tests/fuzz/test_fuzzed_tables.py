@@ -161,8 +161,11 @@ def test_a_shard_whose_audio_is_damaged_is_named(folder):
     assert column.path_in_schema == "audio.bytes"
     content = bytearray(SHARDS["parquet"])
     content[column.data_page_offset : column.dictionary_page_offset + column.total_compressed_size] = bytes(110)
-    path.write_bytes(content)
     shard = read_shard(path, path.name, None)
+    path.write_bytes(content)
+    with pytest.raises(TableError, match=r"^shard\.parquet cannot be read as a shard of a data set: "):
+        read_shard(path, path.name, None)
+    # so is one that is damaged only afterwards
     with pytest.raises(TableError, match=r"^The audio in shard\.parquet cannot be read: "):
         list(iterate_bytes(shard))
 
