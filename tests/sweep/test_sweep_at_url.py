@@ -11,7 +11,7 @@ from cloud_stores import s3_store
 from commands import call_lalia
 from lalia.config import load_config, load_sweep, save_config
 from lalia.data import remote
-from lalia.errors import RunError
+from lalia.errors import DataError, RunError
 from lalia.run_at_url import fetch_run
 from lalia.run_folder import read_manifest
 from lalia.sweep.in_ray import _run_there
@@ -101,4 +101,6 @@ def test_a_trial_of_another_machine_is_found_where_the_sweep_is(store, grid, use
 def test_a_sweep_that_is_not_there_is_named(store, use_machine):
     with pytest.raises(RunError, match=r"'s3://.*/sweeps/none' is not the folder of a finished sweep"):
         evaluate_winner(store.url("sweeps/none"))
+    with pytest.raises(DataError, match="is not written to"):
+        locate_sweep("hf://datasets/owner/name")
     assert locate_sweep(store.url("sweeps/none/")).address("report.html") == store.url("sweeps/none/report.html")

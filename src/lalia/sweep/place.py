@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lalia.data.storage import locate
+from lalia.errors import DataError
 from lalia.places import join_url, name_of, parent_url
 from lalia.run_at_url import fetch_run
 from lalia.run_folder import runs_folder
@@ -68,12 +69,14 @@ def locate_sweep(place: str | Path) -> SweepPlace:
     """Return where a sweep is, or will be.
 
     Raises:
-        DataError: if it is neither a path nor a URL of a store that is known.
+        DataError: if it is neither a path nor a URL of a store that is written to.
     """
     found = locate(place)
     if isinstance(found, Path):
         return SweepPlace(Path(place), Path(place))
     url = found.rstrip("/")
+    if url.startswith("hf:"):
+        raise DataError(f"'{url}' is not written to. Give an s3:// or gs:// URL, or a local path.")
     return SweepPlace(url, runs_folder(parent_url(url)) / name_of(url))
 
 
