@@ -260,8 +260,9 @@ def test_new_recordings_are_rated_one_row_per_recording_and_trait(run, corpus, t
         assert row.score == pytest.approx(predicted[("S001_1", row.trait)], abs=1e-5)
 
 
-ADAPTED = ["{kind: lora, rank: 2}", "{kind: adalora, rank: 1, start_rank: 2}", "soft_prompt"]
-ADAPTED += [pytest.param(adapt, marks=pytest.mark.slow) for adapt in ("{kind: ia3}", "half")]
+ADAPTED = ["{kind: lora, rank: 2}", "soft_prompt"]
+OTHERS = ["{kind: adalora, rank: 1, start_rank: 2}", "{kind: ia3}", "half"]
+ADAPTED += [pytest.param(adapt, marks=pytest.mark.slow) for adapt in OTHERS]
 
 
 @pytest.mark.parametrize("adapt", ADAPTED)

@@ -24,7 +24,7 @@ def read(folder):
     [
         pytest.param(-30 * DAYS, None, marks=pytest.mark.faults),
         pytest.param(0.0, "equal", marks=pytest.mark.faults),
-        (0.0, "reversed"),
+        pytest.param(0.0, "reversed", marks=pytest.mark.faults),
     ],
 )
 def test_neither_the_clock_nor_times_of_files_decide_which_checkpoint_is_the_newest(processes, tmp_path, clock, times):

@@ -63,6 +63,7 @@ def check_save(processes, tmp_path, case, expected, numbers):
         resume(processes, folder, case, expected)
 
 
+@pytest.mark.faults
 def test_killed_during_a_save_a_training_resumes_to_the_same_weights(processes, expected, tmp_path):
     whole = expected("plain")
     assert whole["events"] > 30

@@ -28,6 +28,7 @@ def expected(processes, tmp_path_factory):
     return json.loads((folder / "result.json").read_text())
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("number", CODES)
 def test_a_signal_to_training_and_its_workers_saves_the_state_after_the_step(processes, expected, tmp_path, number):
     process = start(processes, tmp_path, fault={"sleep": 0.1})
