@@ -1,5 +1,6 @@
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -121,6 +122,18 @@ def test_a_process_that_was_asked_soon_waits_awake_for_a_moment_only(pool, tmp_p
     time.sleep(1.0)
     after = process.cpu_times()
     assert after.user + after.system - before.user - before.system < 0.1
+
+
+@pytest.mark.parametrize("header", [b"H", struct.pack("<IIQ", 0, 1, 5), struct.pack("<IIQ", 2**32 - 1, 1, 2**63)])
+def test_an_answer_that_no_decoder_gives_costs_one_recording(pool, tmp_path, monkeypatch, header):
+    path = write(tmp_path, "a")
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            decoder_pool._Decoder, "_receive", lambda self: (b"H", header) if self.is_ready else (b"R", b"")
+        )
+        with pytest.raises(UnusableFile, match="ends the process that decodes it"):
+            pool.decode(path, Limits())
+    assert np.array_equal(pool.decode(path, Limits()).waveform, SAMPLES)
 
 
 def test_a_process_that_was_ended_from_outside_while_idle_is_replaced(pool, tmp_path):

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -243,7 +244,7 @@ class _Decoder:
         try:
             self._stdin.write(_write_limits(limits) + json.dumps(path).encode() + b"\n")
             answer = self._read_answer(limits)
-        except (_Gone, BrokenPipeError) as error:
+        except (_Gone, BrokenPipeError, struct.error) as error:
             raise self._ended_for or UnusableFile(
                 f"ends the process that decodes it ({self._how_it_ended()})", ADVICE
             ) from error
@@ -254,6 +255,8 @@ class _Decoder:
         if letter == b"U":
             self._refuse(content)
         rate_hz, channels, promised = HEADER.unpack(content)
+        if not limits.min_rate_hz <= rate_hz <= limits.max_rate_hz:
+            raise _Gone
         max_frames = limits.max_frames(rate_hz)
         waveform: Waveform = np.empty(min(promised or _FIRST_FRAMES, max_frames), np.float32)
         n_frames, n_shared, peak = 0, 0, np.float32(0.0)

@@ -194,7 +194,7 @@ def _as_value(value: Any) -> Any:
 def _write_result(result: SweepResult, place: SweepPlace, settings: SweepSettings, metric: Metric) -> None:
     rows = [
         {
-            "place": place,
+            "place": number,
             **{key: _as_value(value) for key, value in one.varied.items()},
             metric.name: one.mean,
             "low": one.low,
@@ -202,7 +202,7 @@ def _write_result(result: SweepResult, place: SweepPlace, settings: SweepSetting
             "trials": len(one.outcomes),
             "sd": float(np.std(one.scores, ddof=1)) if len(one.scores) > 1 else float("nan"),
         }
-        for place, one in enumerate(result.standings, start=1)
+        for number, one in enumerate(result.standings, start=1)
     ]
     write_csv(pd.DataFrame(rows), result.folder / "leaderboard.csv")
     winner = None

@@ -99,9 +99,11 @@ def _read_folder_at_url(url: str, data: DataSettings, limits: Limits) -> Source:
     folder = fetch_folder(url)
     try:
         source = _read_folder(folder, url, data, limits)
-    except TableError as error:
+    except BaseException as error:
         shutil.rmtree(folder.parent, ignore_errors=True)
-        raise TableError(str(error).replace(str(folder), url)) from error
+        if isinstance(error, TableError):
+            raise TableError(str(error).replace(str(folder), url)) from error
+        raise
     # audio may lie in its files
     weakref.finalize(source, shutil.rmtree, folder.parent, ignore_errors=True)
     return source
